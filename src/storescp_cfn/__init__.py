@@ -1,0 +1,1 @@
+"""Render, run and publish a DICOM Store SCP that delivers images into AWS HealthImaging."""
