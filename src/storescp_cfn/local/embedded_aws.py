@@ -1,0 +1,71 @@
+"""The embedded AWS as one process: `python -m storescp_cfn.local.embedded_aws`.
+
+ministack (loopback only, IAM enforced) with the resource types it lacks, the HealthImaging emulator and the ECS credentials
+endpoint. Prints one JSON line with the three ports as soon as it can be reached.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+ACCOUNT = "000000000000"
+# ministack's root key. Only the launcher and the emulated services use it, never the code under test.
+ROOT_KEY, ROOT_SECRET = "test", "test"
+
+
+def environment(port: int, healthimaging_port: int, region: str) -> dict[str, str]:
+    """What ministack reads when it is imported, and what its Lambda processes inherit."""
+    return {
+        "AUTH": "true",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "MINISTACK_REGION": region,
+        "LOG_LEVEL": "WARNING",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": f"http://127.0.0.1:{healthimaging_port}",
+    }
+
+
+def announce(port: int, ready_file: Path, facts: dict[str, int]) -> None:
+    """Write `ready_file`, whole or not at all, once ministack accepts connections."""
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    unfinished = ready_file.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(facts))
+    unfinished.rename(ready_file)
+
+
+def serve(port: int, healthimaging_port: int, ready_file: Path) -> None:
+    """Serve until SIGTERM."""
+    from ministack import app
+
+    from storescp_cfn.local import missing_types
+    from storescp_cfn.local.ecs_credentials import EcsCredentials
+    from storescp_cfn.local.service_sessions import open_session
+
+    credentials = EcsCredentials(open_session)
+    missing_types.register(lambda name: "0" * 32, lambda datastore_id: None)
+    facts = {"credentials_port": credentials.server_port}
+    threading.Thread(target=announce, args=(port, ready_file, facts), daemon=True).start()
+    sys.argv = sys.argv[:1]  # ministack reads its own options from there
+    app.main()
+
+
+def main() -> None:
+    """`embedded_aws PORT HEALTHIMAGING_PORT REGION READY_FILE`: serve until SIGTERM."""
+    port, healthimaging_port, region, ready_file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    os.environ.update(environment(port, healthimaging_port, region))
+    serve(port, healthimaging_port, Path(ready_file))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""CloudFormation resource types that the embedded AWS lacks, added to it at run time.
+
+ministack keeps its resource handlers in one private table; its version is pinned, and a test holds this module against it.
+A type whose effect the chain depends on really takes effect (a security group's rule, a role's policy, a data store); the
+others are recorded, so that the template creates, updates and deletes whole.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+Properties = dict[str, Any]
+Created = tuple[str, dict[str, Any]]
+Create = Callable[[str, Properties, str], Created]
+Delete = Callable[[str, Properties], None]
+
+# Types that need no behaviour here: what Ref gives, and what Fn::GetAtt may ask for.
+RECORDED_TYPES: dict[str, Callable[[str], dict[str, Any]]] = {
+    "AWS::ApplicationAutoScaling::ScalableTarget": lambda physical_id: {"Id": physical_id},
+    "AWS::ApplicationAutoScaling::ScalingPolicy": lambda physical_id: {"Arn": physical_id},
+    "AWS::ECS::ClusterCapacityProviderAssociations": lambda physical_id: {},
+}
+
+
+def recorded(resource_type: str) -> dict[str, Callable[..., Any]]:
+    """Handlers for a type that is only recorded."""
+
+    def create(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        physical_id = f"{stack_name}-{logical_id}-{uuid.uuid4().hex[:12]}"
+        return physical_id, RECORDED_TYPES[resource_type](physical_id)
+
+    def delete(physical_id: str, properties: Properties) -> None:
+        """Nothing was made."""
+
+    return {"create": create, "delete": delete}
+
+
+def security_group_rule(direction: str) -> dict[str, Callable[..., Any]]:
+    """Handlers of `AWS::EC2::SecurityGroupIngress` and `…Egress`; `direction` is IpPermissions or IpPermissionsEgress."""
+    from ministack.services import ec2
+    from ministack.services.cloudformation import provisioners
+
+    def permission_of(properties: Properties) -> list[dict[str, Any]]:
+        permissions: list[dict[str, Any]] = provisioners._ec2_sg_permissions([properties])
+        return permissions
+
+    def create(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        group = ec2._security_groups.get(properties.get("GroupId"))
+        if group is None:
+            raise ValueError(f"The security group '{properties.get('GroupId')}' does not exist")
+        group[direction] = [*group.get(direction, []), *permission_of(properties)]
+        physical_id = f"sgr-{uuid.uuid4().hex[:17]}"
+        return physical_id, {"Id": physical_id}
+
+    def delete(physical_id: str, properties: Properties) -> None:
+        group = ec2._security_groups.get(properties.get("GroupId"))
+        for permission in permission_of(properties):
+            if group is not None and permission in group.get(direction, []):
+                group[direction] = [other for other in group[direction] if other != permission]
+
+    return {"create": create, "delete": delete}
+
+
+def role_policy() -> dict[str, Callable[..., Any]]:
+    """Handlers of `AWS::IAM::RolePolicy`: an inline policy of one role, enforced like any other."""
+    from ministack.services import iam
+
+    def create(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        answer = iam._put_role_policy(
+            {
+                "RoleName": properties["RoleName"],
+                "PolicyName": properties["PolicyName"],
+                "PolicyDocument": json.dumps(properties["PolicyDocument"]),
+            }
+        )
+        if answer[0] >= 400:
+            raise ValueError(f"{logical_id}: {answer[2]!r}")
+        return f"{properties['PolicyName']}|{properties['RoleName']}", {}
+
+    def delete(physical_id: str, properties: Properties) -> None:
+        iam._delete_role_policy({"RoleName": properties["RoleName"], "PolicyName": properties["PolicyName"]})
+
+    return {"create": create, "delete": delete}
+
+
+def datastore(create_datastore: Callable[[str], str], delete_datastore: Callable[[str], None]) -> dict[str, Callable[..., Any]]:
+    """Handlers of `AWS::HealthImaging::Datastore`.
+
+    `create_datastore` takes a name and returns the data store's id; Ref gives that id, as in the real service.
+    """
+    from ministack.core.responses import get_account_id, get_region
+
+    def create(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        datastore_id = create_datastore(properties.get("DatastoreName", f"{stack_name}-{logical_id}"))
+        arn = f"arn:aws:medical-imaging:{get_region()}:{get_account_id()}:datastore/{datastore_id}"
+        return datastore_id, {"DatastoreId": datastore_id, "DatastoreArn": arn, "DatastoreStatus": "ACTIVE"}
+
+    def delete(physical_id: str, properties: Properties) -> None:
+        delete_datastore(physical_id)
+
+    return {"create": create, "delete": delete}
+
+
+def register(create_datastore: Callable[[str], str], delete_datastore: Callable[[str], None]) -> None:
+    """Add every missing type to the ministack of this process; a type that ministack has learnt meanwhile is left to it."""
+    from ministack.services.cloudformation import provisioners
+
+    handlers = {
+        "AWS::EC2::SecurityGroupIngress": security_group_rule("IpPermissions"),
+        "AWS::EC2::SecurityGroupEgress": security_group_rule("IpPermissionsEgress"),
+        "AWS::IAM::RolePolicy": role_policy(),
+        "AWS::HealthImaging::Datastore": datastore(create_datastore, delete_datastore),
+        **{resource_type: recorded(resource_type) for resource_type in RECORDED_TYPES},
+    }
+    for resource_type, handler in handlers.items():
+        provisioners._RESOURCE_HANDLERS.setdefault(resource_type, handler)

@@ -1,0 +1,257 @@
+"""A stack made from the rendered template by CloudFormation, on the embedded AWS, with the receiver running as its task says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storescp_cfn.local import embedded_aws
+from storescp_cfn.local.processes import Child, free_port
+
+REGION = "us-east-1"
+STACK_NAME = "StoreSCP"
+START_SECONDS = 60
+STACK_SECONDS = 120
+RECEIVER_STOP_SECONDS = 20
+
+Environment = dict[str, str]
+
+
+class LocalStackError(Exception):
+    """One sentence on what could not be started or created, and where its log is."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The names of what the stack created, as the stack itself tells them."""
+
+    outputs: Mapping[str, str]
+    landing_bucket: str
+    results_bucket: str
+    ledger_table: str
+    datastore_id: str
+    importer_function: str
+    task_definition: str
+
+
+class LocalStack:
+    """Context manager: the embedded AWS, the stack and the receiver; all of it is gone when it closes.
+
+    `parameters` override the values given to the stack; `say` is told each step in one line.
+    """
+
+    def __init__(self, template_body: str, parameters: Mapping[str, str] | None = None, say: Callable[[str], None] = print) -> None:
+        self.template_body = template_body
+        self.parameters = dict(parameters or {})
+        self.say = say
+        self.folder = Path(tempfile.mkdtemp(prefix="storescp-"))
+        self.failed = False
+        self.aws_port = free_port()
+        self.healthimaging_port = free_port()
+        self.children: list[Child] = []
+        self.receiver_child: Child | None = None
+        self.health_port = 0
+
+    def __enter__(self) -> LocalStack:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.receiver_child is not None:
+            self.receiver_child.stop(RECEIVER_STOP_SECONDS)
+        for child in reversed(self.children):
+            child.stop(5)
+        if kind is None or kind is KeyboardInterrupt:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- the embedded AWS ---------------------------------------------------------------------------------------------
+
+    @property
+    def endpoint_url(self) -> str:
+        return f"http://127.0.0.1:{self.aws_port}"
+
+    @property
+    def healthimaging_url(self) -> str:
+        return f"http://127.0.0.1:{self.healthimaging_port}"
+
+    def client(self, service: str) -> Any:
+        """A boto3 client with the operator's key; never handed to the code under test."""
+        import boto3
+        from botocore.config import Config
+
+        url = self.healthimaging_url if service == "medical-imaging" else self.endpoint_url
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=url,
+            aws_access_key_id=embedded_aws.ROOT_KEY,
+            aws_secret_access_key=embedded_aws.ROOT_SECRET,
+            config=Config(inject_host_prefix=False, retries={"mode": "standard"}),
+        )
+
+    def start_aws(self) -> None:
+        """Start the embedded AWS and wait until it answers."""
+        ready = self.folder / "ready.json"
+        command = [sys.executable, "-m", "storescp_cfn.local.embedded_aws"]
+        command += [str(self.aws_port), str(self.healthimaging_port), REGION, str(ready)]
+        (self.folder / "tmp").mkdir()
+        environment = self.environment() | {"TMPDIR": str(self.folder / "tmp")}
+        child = Child(command, environment, self.folder / "embedded-aws.log")
+        self.children.append(child)
+        self.wait(START_SECONDS, child, "the embedded AWS", ready.exists)
+        self.credentials_port = int(json.loads(ready.read_text())["credentials_port"])
+
+    def wait(self, seconds: float, child: Child, what: str, done: Callable[[], bool]) -> None:
+        """Wait until `done`, at most `seconds`; raise LocalStackError with the end of its log when it ends or is late."""
+        deadline = time.monotonic() + seconds
+        while not done():
+            if not child.running or time.monotonic() > deadline:
+                trouble = "ended" if not child.running else f"was not ready within {seconds:.0f} s"
+                raise LocalStackError(f"{what} {trouble}; the end of {child.log}:\n{child.last_lines()}")
+            time.sleep(0.05)
+
+    @staticmethod
+    def environment() -> Environment:
+        """Our own environment without anything that could point a child at a real AWS account."""
+        return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    # -- the stack ----------------------------------------------------------------------------------------------------
+
+    def network_parameters(self) -> dict[str, str]:
+        """Make a VPC with two public and two private subnets, as the guide asks for; return the template's parameters."""
+        ec2 = self.client("ec2")
+        vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        subnets = [
+            ec2.create_subnet(VpcId=vpc_id, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{'ab'[number % 2]}")
+            for number in range(4)
+        ]
+        ids = [subnet["Subnet"]["SubnetId"] for subnet in subnets]
+        group = ec2.create_security_group(GroupName="storescp", Description="DICOM receivers", VpcId=vpc_id)
+        return {
+            "VpcID": vpc_id,
+            "PublicSubnetIDs": ",".join(ids[:2]),
+            "PrivateSubnetIDs": ",".join(ids[2:]),
+            "SecurityGroupID": group["GroupId"],
+            "VpcCIDR": "10.0.0.0/16",
+            "PeerCIDR1": "203.0.113.0/24",
+        }
+
+    def create(self, on_event: Callable[[Mapping[str, Any]], None] = lambda event: None) -> Chain:
+        """Create the stack from the template through CloudFormation, telling each stack event as it comes."""
+        s3, cloudformation = self.client("s3"), self.client("cloudformation")
+        s3.create_bucket(Bucket="storescp-templates")
+        s3.put_object(Bucket="storescp-templates", Key="template", Body=self.template_body.encode())
+        values = self.network_parameters() | self.parameters
+        cloudformation.create_stack(
+            StackName=STACK_NAME,
+            TemplateURL=f"{self.endpoint_url}/storescp-templates/template",
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        status = self.follow(cloudformation, on_event)
+        if status != "CREATE_COMPLETE":
+            raise LocalStackError(f"The stack ended in {status}: {self.reasons(cloudformation)}")
+        return self.chain()
+
+    def follow(self, cloudformation: Any, on_event: Callable[[Mapping[str, Any]], None]) -> str:
+        """Tell new stack events until the stack is at rest; return its status."""
+        told: set[str] = set()
+        deadline = time.monotonic() + STACK_SECONDS
+        while True:
+            status = str(cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]["StackStatus"])
+            for event in reversed(cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]):
+                if event["EventId"] not in told:
+                    told.add(event["EventId"])
+                    on_event(event)
+            if not status.endswith("_IN_PROGRESS"):
+                return status
+            if time.monotonic() > deadline:
+                raise LocalStackError(f"The stack was still {status} after {STACK_SECONDS} s")
+            time.sleep(0.1)
+
+    @staticmethod
+    def reasons(cloudformation: Any) -> str:
+        """Why resources failed, one sentence after the other."""
+        events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
+        failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("FAILED")]
+        return "; ".join(f"{e['LogicalResourceId']}: {e.get('ResourceStatusReason', 'no reason given')}" for e in failed)
+
+    def physical_ids(self, resource_type: str) -> list[str]:
+        """Physical ids of the stack's resources of one type."""
+        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=STACK_NAME)
+        resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
+        return [r["PhysicalResourceId"] for r in resources if r["ResourceType"] == resource_type]
+
+    def chain(self) -> Chain:
+        """Ask the stack for the names of what it made."""
+        stack = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+        functions = self.client("lambda")
+        for name in self.physical_ids("AWS::Lambda::Function"):
+            variables = functions.get_function_configuration(FunctionName=name).get("Environment", {}).get("Variables", {})
+            if "LEDGER_TABLE" in variables:
+                return Chain(
+                    outputs={output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]},
+                    landing_bucket=variables["LANDING_BUCKET"],
+                    results_bucket=variables["RESULTS_BUCKET"],
+                    ledger_table=variables["LEDGER_TABLE"],
+                    datastore_id=variables["DATASTORE_ID"],
+                    importer_function=name,
+                    task_definition=self.physical_ids("AWS::ECS::TaskDefinition")[0],
+                )
+        raise LocalStackError("The stack has no function with a ledger")
+
+    # -- the receiver -------------------------------------------------------------------------------------------------
+
+    def receiver_environment(self, task_definition: Mapping[str, Any]) -> Environment:
+        """The container's environment, and the credentials endpoint of its task role, as ECS gives them."""
+        container = task_definition["containerDefinitions"][0]
+        task_arn = f"arn:aws:ecs:{REGION}:{embedded_aws.ACCOUNT}:task/{STACK_NAME}/local"
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.credentials_port}/tasks",
+            json.dumps({"role_arn": task_definition["taskRoleArn"], "task_arn": task_arn}).encode(),
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            token = json.load(answer)["token"]
+        token_file = self.folder / "task-token"
+        token_file.write_text(token)
+        return {entry["name"]: str(entry["value"]) for entry in container["environment"]} | {
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{self.credentials_port}/credentials",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token_file),
+        }
+
+    def start_receiver(self, chain: Chain, port: int) -> None:
+        """Run the receiver as the task definition says, except for what a machine without a network of its own must change:
+
+        the two ports and the address, which would be the task's own interface.
+        """
+        described = self.client("ecs").describe_task_definition(taskDefinition=chain.task_definition)["taskDefinition"]
+        self.health_port = free_port()
+        environment = self.environment() | self.receiver_environment(described)
+        environment |= {"SCP_PORT": str(port), "HEALTH_PORT": str(self.health_port), "BIND_ADDRESS": "127.0.0.1"}
+        child = Child([sys.executable, "-m", "storescp"], environment, self.folder / "receiver.log")
+        self.receiver_child = child
+        self.wait(START_SECONDS, child, "The receiver", self.receiver_ready)
+
+    def receiver_ready(self) -> bool:
+        """Whether `/readyz` answers 200."""
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        return False
