@@ -1,0 +1,92 @@
+"""Where a version's template lies, and the link that opens CloudFormation's form with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from storescp_cfn.marketplace.errors import BadInputError
+
+# The Catalog asks for fewer than 256 characters in a deployment resource's URL (INVALID_RESOURCE_URL).
+MAXIMUM_LINK_CHARACTERS = 255
+MAXIMUM_LINKS = 4
+# One Region for the template's bucket, so that the link can name the bucket's own endpoint: where Marketplace is.
+BUCKET_REGION = "us-east-1"
+# AWS HealthImaging is in these five (cfn-lint 1.58 has AWS::HealthImaging::Datastore in them and nowhere else).
+HEALTHIMAGING_REGIONS = {
+    "us-east-1": "N. Virginia",
+    "us-west-2": "Oregon",
+    "ap-southeast-2": "Sydney",
+    "eu-west-1": "Ireland",
+    "eu-west-2": "London",
+}
+
+
+def template_key(version: str, sha256: str) -> str:
+    """The template's object key: of one version and one content, so that it never has to be overwritten."""
+    return f"storescp/{version}-{sha256[:8]}.yaml"
+
+
+def template_url(bucket: str, key: str) -> str:
+    """The virtual-hosted S3 URL, the form that CloudFormation's console takes."""
+    return f"https://{bucket}.s3.{BUCKET_REGION}.amazonaws.com/{key}"
+
+
+def quick_create_url(
+    template: str, region: str, stack_name: str = "storescp", parameters: Mapping[str, str] | None = None
+) -> str:
+    """The console's quick-create link (CloudFormation user guide, "Create quick-create links").
+
+    Args:
+        template: `https://` URL of the template in S3.
+        region: where the stack is to be created; one of HEALTHIMAGING_REGIONS.
+        stack_name: what the form proposes.
+        parameters: values that the form is filled with.
+
+    Raises:
+        BadInputError: the Region has no HealthImaging, or the template is not at an S3 URL.
+    """
+    require_region(region)
+    if not template.startswith("https://") or ".amazonaws.com/" not in template:
+        raise BadInputError(
+            f"The template URL {template!r} is not one of S3 (https://….amazonaws.com/…), which the console requires."
+        )
+    fill = "".join(
+        f"&param_{quote(name, safe='')}={quote(value, safe='')}" for name, value in (parameters or {}).items()
+    )
+    return (
+        f"https://{region}.console.aws.amazon.com/cloudformation/home?region={region}#/stacks/create/review"
+        f"?templateURL={quote(template, safe=':/')}&stackName={quote(stack_name, safe='')}{fill}"
+    )
+
+
+def require_region(region: str) -> None:
+    """Raise BadInputError unless AWS HealthImaging is offered in the Region."""
+    if region not in HEALTHIMAGING_REGIONS:
+        raise BadInputError(
+            f"Region {region!r} has no AWS HealthImaging; allowed are {', '.join(HEALTHIMAGING_REGIONS)}."
+        )
+
+
+def deployment_resources(template: str, regions: tuple[str, ...]) -> list[dict[str, str]]:
+    """The listing's "Launch CloudFormation" links, one a Region.
+
+    Raises:
+        BadInputError: more Regions than links are allowed, a Region twice, or a link that is too long.
+    """
+    if not regions or len(regions) > MAXIMUM_LINKS or len(set(regions)) < len(regions):
+        raise BadInputError(
+            f"A version carries links to 1 to {MAXIMUM_LINKS} different Regions; --region names {', '.join(regions) or 'none'}."
+        )
+    resources = []
+    for region in regions:
+        url = quick_create_url(template, region)
+        if len(url) > MAXIMUM_LINK_CHARACTERS:
+            raise BadInputError(
+                f"The quick-create link for {region} is {len(url)} characters long; the limit is {MAXIMUM_LINK_CHARACTERS}: "
+                f"take a bucket whose name is at least {len(url) - MAXIMUM_LINK_CHARACTERS} characters shorter."
+            )
+        resources.append(
+            {"Name": f"Launch CloudFormation in {HEALTHIMAGING_REGIONS[region]} ({region})", "Url": url}
+        )
+    return resources
