@@ -1,4 +1,4 @@
-"""The stack on this machine: an embedded AWS, a HealthImaging emulator, the receiver and the importer, all real processes.
+"""The stack on this machine: embedded AWS, HealthImaging emulator, receiver and importer, all of them real processes.
 
 Nothing here talks to anything but loopback, and nothing here ships to a subscriber.
 """

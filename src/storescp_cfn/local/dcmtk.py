@@ -40,7 +40,8 @@ def program(name: str) -> str:
         if (path := Path(folder) / name).is_file():
             return str(path)
     raise DcmtkMissing(
-        f"dcmtk's {name} is not in {', '.join(folders)}: install it (Debian: apt-get install dcmtk) or set DCMTK_BIN to its folder"
+        f"dcmtk's {name} is not in {', '.join(folders)}: "
+        "install it (Debian: apt-get install dcmtk) or set DCMTK_BIN to its folder"
     )
 
 
@@ -66,7 +67,7 @@ def associations(files: Sequence[DicomFile]) -> Iterator[list[DicomFile]]:
 
 
 def contexts_file(files: Iterable[DicomFile]) -> str:
-    """dcmtk's association configuration (docs/asconfig.txt there): one context for each SOP class and transfer syntax."""
+    """dcmtk's association configuration (its asconfig.txt): one context for each SOP class and transfer syntax."""
     pairs = sorted({(file.sop_class_uid, file.transfer_syntax_uid) for file in files})
     syntaxes = sorted({syntax for _, syntax in pairs})
     name = {syntax: f"Syntax{number}" for number, syntax in enumerate(syntaxes, 1)}
@@ -80,16 +81,35 @@ def contexts_file(files: Iterable[DicomFile]) -> str:
 
 
 def store(
-    files: Sequence[DicomFile], host: str, port: int, called: str, calling: str, work: Path, on_sent: Callable[[Sent], None]
+    files: Sequence[DicomFile],
+    host: str,
+    port: int,
+    called: str,
+    calling: str,
+    work: Path,
+    on_sent: Callable[[Sent], None],
 ) -> list[Sent]:
     """Send every file in its own transfer syntax; `on_sent` is called as each response arrives."""
     sent: list[Sent] = []
     for part in associations(files):
         configuration = work / "associations.cfg"
         configuration.write_text(contexts_file(part))
-        command = [program("storescu"), "-v", "--no-halt", "-aet", calling, "-aec", called, "-xf", str(configuration), "AsTheyAre"]
+        command = [
+            program("storescu"),
+            "-v",
+            "--no-halt",
+            "-aet",
+            calling,
+            "-aec",
+            called,
+            "-xf",
+            str(configuration),
+            "AsTheyAre",
+        ]
         command += [host, str(port), *(str(file.path) for file in part)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
             assert process.stdout is not None
             for outcome in outcomes(part, process.stdout):
                 sent.append(outcome)

@@ -1,7 +1,7 @@
 """The credentials endpoint that ECS gives to each task: short-lived keys of the task role, and nothing else.
 
-https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html. `POST /tasks` (the launcher, in the place of
-ECS) names a role and gets a token; `GET /credentials` with that token answers as ECS does.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html. `POST /tasks` (the launcher, in the
+place of ECS) names a role and gets a token; `GET /credentials` with that token answers as ECS does.
 """
 
 from __future__ import annotations

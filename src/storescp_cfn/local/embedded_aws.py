@@ -1,7 +1,7 @@
 """The embedded AWS as one process: `python -m storescp_cfn.local.embedded_aws`.
 
-ministack (loopback only, IAM enforced) with the resource types it lacks, the HealthImaging emulator and the ECS credentials
-endpoint. Prints one JSON line with the three ports as soon as it can be reached.
+ministack (loopback only, IAM enforced) with the resource types it lacks, the HealthImaging emulator and the ECS
+credentials endpoint. Writes a file with what the launcher cannot know as soon as it can be reached.
 """
 
 from __future__ import annotations
@@ -62,7 +62,12 @@ def serve(port: int, healthimaging_port: int, ready_file: Path) -> None:
 
 def main() -> None:
     """`embedded_aws PORT HEALTHIMAGING_PORT REGION READY_FILE`: serve until SIGTERM."""
-    port, healthimaging_port, region, ready_file = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    port, healthimaging_port, region, ready_file = (
+        int(sys.argv[1]),
+        int(sys.argv[2]),
+        sys.argv[3],
+        sys.argv[4],
+    )
     os.environ.update(environment(port, healthimaging_port, region))
     serve(port, healthimaging_port, Path(ready_file))
 

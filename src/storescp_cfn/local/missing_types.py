@@ -1,8 +1,8 @@
 """CloudFormation resource types that the embedded AWS lacks, added to it at run time.
 
-ministack keeps its resource handlers in one private table; its version is pinned, and a test holds this module against it.
-A type whose effect the chain depends on really takes effect (a security group's rule, a role's policy, a data store); the
-others are recorded, so that the template creates, updates and deletes whole.
+ministack keeps its resource handlers in one private table; its version is pinned, and a test holds this module against
+it. A type whose effect the chain depends on really takes effect (a security group's rule, a role's policy, a data
+store); the others are recorded, so that the template creates, updates and deletes whole.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def recorded(resource_type: str) -> dict[str, Callable[..., Any]]:
 
 
 def security_group_rule(direction: str) -> dict[str, Callable[..., Any]]:
-    """Handlers of `AWS::EC2::SecurityGroupIngress` and `…Egress`; `direction` is IpPermissions or IpPermissionsEgress."""
+    """Handlers of `AWS::EC2::SecurityGroupIngress` (IpPermissions) or `…Egress` (IpPermissionsEgress)."""
     from ministack.services import ec2
     from ministack.services.cloudformation import provisioners
 
@@ -86,7 +86,9 @@ def role_policy() -> dict[str, Callable[..., Any]]:
     return {"create": create, "delete": delete}
 
 
-def datastore(create_datastore: Callable[[str], str], delete_datastore: Callable[[str], None]) -> dict[str, Callable[..., Any]]:
+def datastore(
+    create_datastore: Callable[[str], str], delete_datastore: Callable[[str], None]
+) -> dict[str, Callable[..., Any]]:
     """Handlers of `AWS::HealthImaging::Datastore`.
 
     `create_datastore` takes a name and returns the data store's id; Ref gives that id, as in the real service.
@@ -105,7 +107,7 @@ def datastore(create_datastore: Callable[[str], str], delete_datastore: Callable
 
 
 def register(create_datastore: Callable[[str], str], delete_datastore: Callable[[str], None]) -> None:
-    """Add every missing type to the ministack of this process; a type that ministack has learnt meanwhile is left to it."""
+    """Add every missing type to the ministack of this process; one that ministack has learnt meanwhile is left to it."""
     from ministack.services.cloudformation import provisioners
 
     handlers = {

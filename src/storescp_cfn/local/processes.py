@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -52,7 +53,7 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent if os.name == "posix" and hasattr(signal, "SIGKILL") else None,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl call, no lock is taken in it
             )
 
     @property
@@ -63,19 +64,15 @@ class Child:
         """Send SIGTERM, wait, then end the whole group; return the exit status."""
         if self.running:
             self.process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(patience_seconds)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
         return self.process.returncode
 
     def kill(self) -> None:
         """End whatever is left of the group (workers of a worker too)."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
     def last_lines(self, count: int = 5) -> str:

@@ -1,4 +1,4 @@
-"""Sessions that an AWS service opens for a role: the trust policy is asked as IAM asks it, then short-lived keys are issued.
+"""Sessions that an AWS service opens for a role: after asking its trust policy, short-lived keys are issued.
 
 Runs inside the embedded AWS's own process; ministack's STS answers callers, not services.
 """
@@ -69,10 +69,12 @@ def open_session(role_arn: str, service: str, source_arn: str) -> SessionKeys:
         AccessKeyId=f"ASIA{secrets.token_hex(8).upper()}",
         SecretAccessKey=secrets.token_hex(20),
         Token=secrets.token_hex(32),
-        Expiration=datetime.datetime.fromtimestamp(time.time() + LIFETIME_SECONDS, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        Expiration=datetime.datetime.fromtimestamp(time.time() + LIFETIME_SECONDS, datetime.UTC).strftime(
+            "%Y-%m-%dT%H:%M:%SZ"
+        ),
         RoleArn=role_arn,
     )
-    session_name = service.split(".")[0]
+    session_name = service.partition(".")[0]
     sts.register_session(
         keys.AccessKeyId,
         {

@@ -1,4 +1,4 @@
-"""A stack made from the rendered template by CloudFormation, on the embedded AWS, with the receiver running as its task says."""
+"""A stack made from the rendered template by CloudFormation on the embedded AWS, its receiver running as its task says."""
 
 from __future__ import annotations
 
@@ -48,15 +48,13 @@ class Chain:
 class LocalStack:
     """Context manager: the embedded AWS, the stack and the receiver; all of it is gone when it closes.
 
-    `parameters` override the values given to the stack; `say` is told each step in one line.
+    `parameters` override the values given to the stack.
     """
 
-    def __init__(self, template_body: str, parameters: Mapping[str, str] | None = None, say: Callable[[str], None] = print) -> None:
+    def __init__(self, template_body: str, parameters: Mapping[str, str] | None = None) -> None:
         self.template_body = template_body
         self.parameters = dict(parameters or {})
-        self.say = say
         self.folder = Path(tempfile.mkdtemp(prefix="storescp-"))
-        self.failed = False
         self.aws_port = free_port()
         self.healthimaging_port = free_port()
         self.children: list[Child] = []
@@ -74,7 +72,7 @@ class LocalStack:
         if kind is None or kind is KeyboardInterrupt:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    # -- the embedded AWS ---------------------------------------------------------------------------------------------
+    # -- the embedded AWS
 
     @property
     def endpoint_url(self) -> str:
@@ -112,7 +110,7 @@ class LocalStack:
         self.credentials_port = int(json.loads(ready.read_text())["credentials_port"])
 
     def wait(self, seconds: float, child: Child, what: str, done: Callable[[], bool]) -> None:
-        """Wait until `done`, at most `seconds`; raise LocalStackError with the end of its log when it ends or is late."""
+        """Wait until `done`, at most `seconds`; raise LocalStackError with the end of the log if it ends or is late."""
         deadline = time.monotonic() + seconds
         while not done():
             if not child.running or time.monotonic() > deadline:
@@ -129,14 +127,16 @@ class LocalStack:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
 
-    # -- the stack ----------------------------------------------------------------------------------------------------
+    # -- the stack
 
     def network_parameters(self) -> dict[str, str]:
-        """Make a VPC with two public and two private subnets, as the guide asks for; return the template's parameters."""
+        """Make a VPC with two public and two private subnets, as the guide asks; return the template's parameters."""
         ec2 = self.client("ec2")
         vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         subnets = [
-            ec2.create_subnet(VpcId=vpc_id, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{'ab'[number % 2]}")
+            ec2.create_subnet(
+                VpcId=vpc_id, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{'ab'[number % 2]}"
+            )
             for number in range(4)
         ]
         ids = [subnet["Subnet"]["SubnetId"] for subnet in subnets]
@@ -188,7 +188,9 @@ class LocalStack:
         """Why resources failed, one sentence after the other."""
         events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
         failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("FAILED")]
-        return "; ".join(f"{e['LogicalResourceId']}: {e.get('ResourceStatusReason', 'no reason given')}" for e in failed)
+        return "; ".join(
+            f"{e['LogicalResourceId']}: {e.get('ResourceStatusReason', 'no reason given')}" for e in failed
+        )
 
     def physical_ids(self, resource_type: str) -> list[str]:
         """Physical ids of the stack's resources of one type."""
@@ -201,7 +203,9 @@ class LocalStack:
         stack = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
         functions = self.client("lambda")
         for name in self.physical_ids("AWS::Lambda::Function"):
-            variables = functions.get_function_configuration(FunctionName=name).get("Environment", {}).get("Variables", {})
+            variables = (
+                functions.get_function_configuration(FunctionName=name).get("Environment", {}).get("Variables", {})
+            )
             if "LEDGER_TABLE" in variables:
                 return Chain(
                     outputs={output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]},
@@ -214,7 +218,7 @@ class LocalStack:
                 )
         raise LocalStackError("The stack has no function with a ledger")
 
-    # -- the receiver -------------------------------------------------------------------------------------------------
+    # -- the receiver
 
     def receiver_environment(self, task_definition: Mapping[str, Any]) -> Environment:
         """The container's environment, and the credentials endpoint of its task role, as ECS gives them."""
@@ -237,21 +241,33 @@ class LocalStack:
         }
 
     def start_receiver(self, chain: Chain, port: int) -> None:
-        """Run the receiver as the task definition says, except for what a machine without a network of its own must change:
+        """Run the receiver as the task definition says, but for the two ports and the address.
 
-        the two ports and the address, which would be the task's own interface.
+        A task has a network interface of its own; here all share loopback.
         """
         described = self.client("ecs").describe_task_definition(taskDefinition=chain.task_definition)["taskDefinition"]
         self.health_port = free_port()
         environment = self.environment() | self.receiver_environment(described)
-        environment |= {"SCP_PORT": str(port), "HEALTH_PORT": str(self.health_port), "BIND_ADDRESS": "127.0.0.1"}
+        environment |= {
+            "SCP_PORT": str(port),
+            "HEALTH_PORT": str(self.health_port),
+            "BIND_ADDRESS": "127.0.0.1",
+        }
         child = Child([sys.executable, "-m", "storescp"], environment, self.folder / "receiver.log")
         self.receiver_child = child
         self.wait(START_SECONDS, child, "The receiver", self.receiver_ready)
 
+    def require_running(self) -> None:
+        """Raise LocalStackError when a process of the chain has ended by itself."""
+        for child in [*self.children, *([self.receiver_child] if self.receiver_child else [])]:
+            if not child.running:
+                raise LocalStackError(f"A process ended by itself; the end of {child.log}:\n{child.last_lines()}")
+
     def receiver_ready(self) -> bool:
         """Whether `/readyz` answers 200."""
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=2) as answer:
-                return bool(answer.status == 200)
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+            urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=2) as answer,
+        ):
+            return bool(answer.status == 200)
         return False

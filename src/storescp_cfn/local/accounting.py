@@ -1,0 +1,122 @@
+"""Where every instance is, told by the buckets, the ledger and HealthImaging; never by a log.
+
+The invariant of the product: acknowledged => stored => imported or quarantined.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from storescp_cfn.local.stack import Chain, LocalStack
+
+# One landed object: the batch that its receiver put it in, and its SOPInstanceUID. A batch that the importer split
+# keeps its root's name before the first dot.
+Instance = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Account:
+    """The facts at one moment."""
+
+    stored: frozenset[Instance] = frozenset()
+    imported: frozenset[Instance] = frozenset()
+    quarantined: dict[Instance, str] = field(default_factory=dict)
+    batches: dict[str, str] = field(default_factory=dict)
+    image_sets: int = 0
+    jobs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def unsettled(self) -> frozenset[Instance]:
+        """Stored, and neither imported nor quarantined yet."""
+        return self.stored - self.imported - self.quarantined.keys()
+
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is left to do: every object is settled, no job runs, every batch is closed in the ledger."""
+        running = any(status in ("SUBMITTED", "IN_PROGRESS") for status in self.jobs.values())
+        return not self.unsettled and not running and all(state == "SETTLED" for state in self.batches.values())
+
+
+def differences(acknowledged: Iterable[str], account: Account) -> list[str]:
+    """One sentence for each instance that is not where the invariant wants it; nothing when all agree.
+
+    `acknowledged` holds a SOPInstanceUID for each success response, so that one sent twice is in it twice.
+    """
+    promised = Counter(acknowledged)
+    stored = Counter(uid for _, uid in account.stored)
+    sentences = [
+        f"{uid}: acknowledged {count} times, stored {stored[uid]} times"
+        for uid, count in promised.items()
+        if stored[uid] < count
+    ]
+    sentences += [
+        f"{uid}: stored in batch {batch}, neither imported nor quarantined" for batch, uid in sorted(account.unsettled)
+    ]
+    both = account.imported & account.quarantined.keys()
+    sentences += [f"{uid}: both imported and quarantined, batch {batch}" for batch, uid in sorted(both)]
+    return sentences
+
+
+def read(stack: LocalStack, chain: Chain) -> Account:
+    """Read the facts with the operator's key."""
+    s3, healthimaging = stack.client("s3"), stack.client("medical-imaging")
+    jobs = healthimaging.get_paginator("list_dicom_import_jobs").paginate(datastoreId=chain.datastore_id)
+    image_sets = healthimaging.get_paginator("search_image_sets").paginate(datastoreId=chain.datastore_id)
+    return Account(
+        stored=frozenset(instance_of(key) for key in ever_stored(s3, chain.landing_bucket)),
+        imported=frozenset(instance_of(key) for key in imported_keys(s3, chain.results_bucket)),
+        quarantined={instance_of(key): reason for key, reason in quarantine(s3, chain.landing_bucket)},
+        batches=dict(ledger_batches(stack.client("dynamodb"), chain.ledger_table)),
+        image_sets=sum(len(page["imageSetsMetadataSummaries"]) for page in image_sets),
+        jobs={job["jobId"]: job["jobStatus"] for page in jobs for job in page["jobSummaries"]},
+    )
+
+
+def instance_of(key: str) -> Instance:
+    """`<area>/<batch>/<study>/<series>/<sop>.dcm` as (root batch, SOPInstanceUID); a foreign key stands for itself."""
+    parts = key.split("/")
+    if len(parts) != 5:
+        return ("", key)
+    return parts[1].split(".")[0], parts[4].removesuffix(".dcm")
+
+
+def ever_stored(s3: Any, bucket: str) -> Iterator[str]:
+    """Keys of every object ever put below `incoming/`: the bucket is versioned, so a settled one still shows."""
+    for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix="incoming/"):
+        for version in page.get("Versions", []):
+            yield version["Key"]
+
+
+def keys(s3: Any, bucket: str, prefix: str = "") -> Iterator[str]:
+    """Keys of the current objects below `prefix`."""
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", []):
+            yield entry["Key"]
+
+
+def imported_keys(s3: Any, bucket: str) -> Iterator[str]:
+    """The landing keys that HealthImaging's own success.ndjson files name."""
+    for key in keys(s3, bucket):
+        if "/SUCCESS/" in key and key.endswith(".ndjson"):
+            for line in s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines():
+                yield json.loads(line)["inputFile"]
+
+
+def quarantine(s3: Any, bucket: str) -> Iterator[tuple[str, str]]:
+    """(key, reason) of every quarantined instance."""
+    for key in keys(s3, bucket, "quarantine/"):
+        if not key.endswith(".json"):
+            reason = json.load(s3.get_object(Bucket=bucket, Key=f"{key}.json")["Body"])
+            yield key, str(reason.get("reason", "no reason given"))
+
+
+def ledger_batches(dynamodb: Any, table: str) -> Iterator[tuple[str, str]]:
+    """(batch, state) of every batch that the ledger knows."""
+    for page in dynamodb.get_paginator("scan").paginate(TableName=table):
+        for item in page["Items"]:
+            if item["sk"]["S"] == "BATCH":
+                yield item["batch"]["S"], item["state"]["S"]

@@ -1,0 +1,221 @@
+"""`make demo` and `make up`: a real DICOM study through the whole chain, and an account of every image at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from storescp_cfn.local import accounting, dcmtk
+from storescp_cfn.local.processes import require_free
+from storescp_cfn.local.stack import Chain, LocalStack, LocalStackError
+from storescp_cfn.local.study import DicomFile, files_of, pydicom_test_files, synthetic_ct, total_bytes
+
+CALLING_AE_TITLE = "MODALITY1"
+CT_SLICES = 60
+SETTLE_SECONDS = 180
+LISTED = 10
+
+
+class NothingToSend(Exception):
+    """The folder holds no DICOM file that can be sent."""
+
+
+class Demonstration:
+    """One run: `run()` does it all once; `stay()` goes on telling what arrives until it is interrupted."""
+
+    def __init__(self, template_body: str, port: int, folder: Path | None, console: Console) -> None:
+        self.template_body = template_body
+        self.port = port
+        self.folder = folder
+        self.console = console
+
+    # -- the whole, step by step
+
+    def run(self, stay: bool) -> bool:
+        """Return whether everything acknowledged is imported or quarantined; with `stay`, go on until Ctrl-C first."""
+        chosen = self.check()
+        with LocalStack(self.template_body, {"SCPPort": str(self.port)}) as stack:
+            chain = self.create(stack)
+            files = chosen or self.default_study(stack.folder / "ct")
+            self.echo(chain)
+            sent = self.send(stack, chain, files)
+            agreed = self.account(stack, chain, sent)
+            if stay:
+                self.stay(stack, chain)
+        return agreed
+
+    def check(self) -> list[DicomFile]:
+        """Refuse what can be refused before anything is started; return the files of the folder, if one was given."""
+        dcmtk.program("echoscu")
+        dcmtk.program("storescu")
+        require_free(self.port, "end the program that uses it, or choose another port: make demo PORT=11113")
+        if self.folder is None:
+            return []
+        with self.waiting(f"Reading {self.folder}"):
+            files = files_of(self.folder)
+        if not files:
+            raise NothingToSend(f"There is no DICOM file below {self.folder}: name a folder with DICOM Part 10 files")
+        return files
+
+    def create(self, stack: LocalStack) -> Chain:
+        with self.waiting("Starting the embedded AWS"):
+            stack.start_aws()
+        self.step("Creating the stack from the rendered template, through CloudFormation")
+        with self.waiting("Creating the stack"):
+            chain = stack.create(self.tell_event)
+        with self.waiting("Starting the receiver"):
+            stack.start_receiver(chain, self.port)
+        self.step("Outputs")
+        for name in ("NetworkLoadBalancerDNS", "DICOMPort", "DICOMAETitle"):
+            self.console.print(f"  {name}: {chain.outputs[name]}", highlight=False, soft_wrap=True)
+        self.console.print(f"  (on this machine the load balancer is 127.0.0.1, port {self.port})", highlight=False)
+        return chain
+
+    def default_study(self, folder: Path) -> list[DicomFile]:
+        with self.waiting(f"Drawing a CT of {CT_SLICES} slices"):
+            return pydicom_test_files() + synthetic_ct(folder, CT_SLICES)
+
+    def echo(self, chain: Chain) -> None:
+        trouble = dcmtk.echo("127.0.0.1", self.port, chain.outputs["DICOMAETitle"], CALLING_AE_TITLE)
+        if trouble:
+            raise LocalStackError(f"C-ECHO failed: {trouble}")
+        self.step("C-ECHO with dcmtk's echoscu: success")
+
+    def send(self, stack: LocalStack, chain: Chain, files: Sequence[DicomFile]) -> list[dcmtk.Sent]:
+        self.step(f"Sending {len(files)} instances ({total_bytes(files) / 1e6:.0f} MB) with dcmtk's storescu")
+        done = 0
+
+        def on_sent(_: dcmtk.Sent) -> None:
+            nonlocal done
+            done += 1
+            status.update(f"Sending: {done} of {len(files)}")
+
+        with self.console.status("Sending") as status:
+            title = chain.outputs["DICOMAETitle"]
+            return dcmtk.store(files, "127.0.0.1", self.port, title, CALLING_AE_TITLE, stack.folder, on_sent)
+
+    def account(self, stack: LocalStack, chain: Chain, sent: Sequence[dcmtk.Sent]) -> bool:
+        """Follow the batches until all is settled, then print the table; return whether it all agrees."""
+        acknowledged = [outcome.file.sop_instance_uid for outcome in sent if outcome.acknowledged]
+        account = self.follow(stack, chain, acknowledged)
+        self.console.print(summary(sent, account))
+        for line in remarks(sent, account):
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        sentences = accounting.differences(acknowledged, account)
+        if not account.at_rest:
+            sentences.append(f"Not at rest after {SETTLE_SECONDS} s: batches {account.batches}, jobs {account.jobs}")
+        for sentence in sentences:
+            self.console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
+        self.step("Not everything agrees" if sentences else "Every acknowledged instance is imported or quarantined")
+        return not sentences
+
+    def follow(self, stack: LocalStack, chain: Chain, acknowledged: Sequence[str]) -> accounting.Account:
+        """Wait until every acknowledged instance is settled and all is at rest; tell each step of batches and jobs."""
+        told: dict[str, str] = {}
+        deadline = time.monotonic() + SETTLE_SECONDS
+        with self.waiting("Waiting for the batch to close and its import job to complete"):
+            while True:
+                account = accounting.read(stack, chain)
+                self.tell_changes(told, account)
+                if account.at_rest and not accounting.differences(acknowledged, account):
+                    return account
+                if time.monotonic() > deadline:
+                    return account
+                stack.require_running()
+                time.sleep(0.5)
+
+    def stay(self, stack: LocalStack, chain: Chain) -> None:
+        """Tell what arrives until Ctrl-C."""
+        title = chain.outputs["DICOMAETitle"]
+        self.step(f"Ready for any DICOM program: 127.0.0.1, port {self.port}, Called AE Title {title}. Ctrl-C ends it.")
+        account = accounting.read(stack, chain)
+        told = dict(account.batches) | account.jobs
+        seen = account
+        while True:
+            time.sleep(1)
+            stack.require_running()
+            account = accounting.read(stack, chain)
+            self.tell_changes(told, account)
+            if account.at_rest and account != seen:
+                self.console.print(summary([], account))
+                for line in remarks([], account):
+                    self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+                seen = account
+
+    # -- how it is told
+
+    def step(self, text: str) -> None:
+        self.console.print(f"[bold]{text}[/bold]", highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """A spinner on a terminal; one plain line elsewhere."""
+        if self.console.is_terminal:
+            with self.console.status(text):
+                yield
+        else:
+            self.console.print(f"{text} ...", highlight=False, soft_wrap=True)
+            yield
+
+    def tell_event(self, event: Mapping[str, Any]) -> None:
+        line = f"  {event['ResourceStatus']:<20} {event['ResourceType']:<42} {event['LogicalResourceId']}"
+        self.console.print(line, highlight=False, no_wrap=True, overflow="ellipsis", crop=True)
+
+    def tell_changes(self, told: dict[str, str], account: accounting.Account) -> None:
+        """Print every batch and job whose state is not the one told last."""
+        for kind, states in (("batch", account.batches), ("job", account.jobs)):
+            for name, state in states.items():
+                if told.get(name) != state:
+                    told[name] = state
+                    self.console.print(f"  {kind} {name}: {state}", highlight=False, soft_wrap=True)
+
+
+def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
+    """The one table at the end."""
+    table = Table(title="Where every image is")
+    table.add_column("")
+    table.add_column("count", justify="right")
+    if sent:
+        table.add_row("sent", str(len(sent)))
+        table.add_row("acknowledged", str(sum(outcome.acknowledged for outcome in sent)))
+    table.add_row("stored", str(len(account.stored)))
+    table.add_row("imported", str(len(account.imported)))
+    table.add_row("quarantined", str(len(account.quarantined)))
+    table.add_row("image sets", str(account.image_sets))
+    table.add_row("import jobs", str(len(account.jobs)))
+    return table
+
+
+def remarks(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> list[str]:
+    """What was not acknowledged and what was quarantined, each with its reason; long lists are counted."""
+    refused = [f"{outcome.file.path.name}: {outcome.status}" for outcome in sent if not outcome.acknowledged]
+    reasons = Counter(account.quarantined.values())
+    lines = shortened("Not acknowledged, and still with the sender:", refused)
+    lines += shortened("Quarantined:", [f"{count} × {reason}" for reason, count in reasons.most_common()])
+    return lines
+
+
+def shortened(title: str, lines: Sequence[str]) -> list[str]:
+    """The title and at most LISTED lines; nothing when there are none."""
+    if not lines:
+        return []
+    more = [f"  and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    return [title, *(f"  {line}" for line in lines[:LISTED]), *more]
+
+
+def demonstrate(
+    template_body: str,
+    port: int,
+    folder: Path | None,
+    stay: bool,
+    console_of: Callable[[], Console] = Console,
+) -> int:
+    """Run the demonstration and return the exit status: 0 agreed, 1 not agreed."""
+    return 0 if Demonstration(template_body, port, folder, console_of()).run(stay) else 1
