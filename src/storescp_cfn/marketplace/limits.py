@@ -1,7 +1,7 @@
 """The limits of the Marketplace Catalog API, as data, and one function that holds a change set to them.
 
-Sources: AWS's published Catalog API shapes (`awslabs/aws-marketplace-catalog-api-shapes-for-python` 1.2.0), the
-Catalog API reference ("Work with container-based products", "Work with seller products") and botocore's
+Sources: AWS's published Catalog API shapes (`awslabs/aws-marketplace-catalog-api-shapes-for-python` 1.2.0),
+the Catalog API reference ("Work with container-based products", "Work with seller products") and botocore's
 `marketplace-catalog` model. Lengths are counted in characters.
 """
 
@@ -16,7 +16,7 @@ from storescp_cfn.marketplace.errors import BadInputError
 
 # Every string of the Catalog has to begin with something visible.
 VISIBLE_START = r"\S[\S\s]*"
-# A tag as the OCI distribution specification has it; `latest` is refused by the Catalog (INVALID_CONTAINER_IMAGE_TAG).
+# A tag as the OCI distribution specification has it; the Catalog refuses `latest`.
 REGISTRY = "709825985650.dkr.ecr.us-east-1.amazonaws.com"
 IMAGE_URI = (
     re.escape(REGISTRY)
@@ -74,7 +74,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit(_ADD, f"{ECR_DETAILS}.ContainerImages", minimum=1, maximum=50, unique=True, required=True),
     Limit(_ADD, f"{ECR_DETAILS}.ContainerImages[]", maximum=1000, pattern=IMAGE_URI),
     Limit(_ADD, f"{ECR_DETAILS}.DeploymentResources", maximum=4),
-    # The shapes allow 256 characters, the documentation asks for fewer than 256 (INVALID_RESOURCE_NAME, …_URL).
+    # The shapes allow 256 characters, the documentation asks for fewer than 256.
     Limit(_ADD, f"{ECR_DETAILS}.DeploymentResources[].Name", minimum=1, maximum=255, required=True),
     Limit(_ADD, f"{ECR_DETAILS}.DeploymentResources[].Url", minimum=1, maximum=255, required=True),
     Limit(_ADD, f"{ECR_DETAILS}.CompatibleServices", minimum=1, maximum=4, unique=True, required=True),

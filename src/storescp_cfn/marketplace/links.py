@@ -10,9 +10,9 @@ from storescp_cfn.marketplace.errors import BadInputError
 # The Catalog asks for fewer than 256 characters in a deployment resource's URL (INVALID_RESOURCE_URL).
 MAXIMUM_LINK_CHARACTERS = 255
 MAXIMUM_LINKS = 4
-# One Region for the template's bucket, so that the link can name the bucket's own endpoint: where Marketplace is.
+# One Region for the template's bucket, so that the link can name the bucket's own endpoint.
 BUCKET_REGION = "us-east-1"
-# AWS HealthImaging is in these five (cfn-lint 1.58 has AWS::HealthImaging::Datastore in them and nowhere else).
+# AWS HealthImaging is in these five (cfn-lint 1.58 has AWS::HealthImaging::Datastore in no other).
 HEALTHIMAGING_REGIONS = {
     "us-east-1": "N. Virginia",
     "us-west-2": "Oregon",
@@ -49,7 +49,7 @@ def quick_create_url(
     require_region(region)
     if not template.startswith("https://") or ".amazonaws.com/" not in template:
         raise BadInputError(
-            f"The template URL {template!r} is not one of S3 (https://….amazonaws.com/…), which the console requires."
+            f"The template URL {template!r} is not one of S3 (https://….amazonaws.com/…), as the console asks."
         )
     fill = "".join(
         f"&param_{quote(name, safe='')}={quote(value, safe='')}" for name, value in (parameters or {}).items()
@@ -76,17 +76,17 @@ def deployment_resources(template: str, regions: tuple[str, ...]) -> list[dict[s
     """
     if not regions or len(regions) > MAXIMUM_LINKS or len(set(regions)) < len(regions):
         raise BadInputError(
-            f"A version carries links to 1 to {MAXIMUM_LINKS} different Regions; --region names {', '.join(regions) or 'none'}."
+            f"A version carries links to 1 to {MAXIMUM_LINKS} different Regions; "
+            f"--region names {', '.join(regions) or 'none'}."
         )
     resources = []
     for region in regions:
         url = quick_create_url(template, region)
         if len(url) > MAXIMUM_LINK_CHARACTERS:
             raise BadInputError(
-                f"The quick-create link for {region} is {len(url)} characters long; the limit is {MAXIMUM_LINK_CHARACTERS}: "
-                f"take a bucket whose name is at least {len(url) - MAXIMUM_LINK_CHARACTERS} characters shorter."
+                f"The quick-create link for {region} is {len(url)} characters long; the limit is "
+                f"{MAXIMUM_LINK_CHARACTERS}: take a bucket whose name is at least "
+                f"{len(url) - MAXIMUM_LINK_CHARACTERS} characters shorter."
             )
-        resources.append(
-            {"Name": f"Launch CloudFormation in {HEALTHIMAGING_REGIONS[region]} ({region})", "Url": url}
-        )
+        resources.append({"Name": f"Launch CloudFormation in {HEALTHIMAGING_REGIONS[region]} ({region})", "Url": url})
     return resources

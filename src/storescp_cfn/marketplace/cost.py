@@ -1,0 +1,275 @@
+"""What a month costs, from list prices: this product, and beside it one import job an image.
+
+The prices and their date are `prices.json`. The model counts what a hospital's traffic makes: it is an estimate
+to compare and to plan with, not a bill. What both ways have in common (the load balancer, NAT, HealthImaging's
+storage) is counted alike in both.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from storescp_cfn.marketplace.errors import BadInputError
+
+HOURS_A_MONTH = 730
+DAYS_A_MONTH = HOURS_A_MONTH / 24
+MINUTES_A_MONTH = HOURS_A_MONTH * 60
+GB = 1000**3
+MB = 1000**2
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A day's traffic. Studies of a day, images of a study, megabytes (10^6 bytes) of an image."""
+
+    studies_per_day: float
+    images_per_study: float
+    image_mb: float
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (math.isfinite(value) and 0 < value <= 1_000_000):
+                raise BadInputError(f"{name} is {value}; it has to be more than 0 and at most 1,000,000.")
+
+    @property
+    def studies(self) -> float:
+        """Studies a month."""
+        return self.studies_per_day * DAYS_A_MONTH
+
+    @property
+    def images(self) -> float:
+        """Images a month."""
+        return self.studies * self.images_per_study
+
+    @property
+    def gigabytes(self) -> float:
+        """Gigabytes (10^9 bytes) received in a month."""
+        return self.images * self.image_mb * MB / GB
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What is running all month, as the template's parameters have it."""
+
+    tasks: int
+    vcpu: float
+    memory_gb: float
+    architecture: str
+    retention_days: int
+    alarms: int
+    metrics: int
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the estimate: what is counted, at what price, and the two months' sums in US dollars."""
+
+    service: str
+    unit: str
+    price_usd: float
+    ours: float
+    theirs: float
+
+    @property
+    def ours_usd(self) -> float:
+        return self.ours * self.price_usd
+
+    @property
+    def theirs_usd(self) -> float:
+        return self.theirs * self.price_usd
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """All rows, and what a reader has to know about the prices."""
+
+    region: str
+    as_of: str
+    lines: tuple[Line, ...]
+    estimated_prices: tuple[str, ...]
+    theirs_keeps_up: bool
+
+    @property
+    def ours_usd(self) -> float:
+        return sum(line.ours_usd for line in self.lines)
+
+    @property
+    def theirs_usd(self) -> float:
+        return sum(line.theirs_usd for line in self.lines)
+
+
+# The product on sale today, as its documentation has it: one task of 1 vCPU and 2 GB, x86.
+ONE_JOB_AN_IMAGE = Deployment(1, 1, 2, "X86_64", 0, alarms=0, metrics=0)
+# Its state machine (TriggerImport, StartImportJob, WaitForCompletion, CheckStatus, IsComplete, twice round the
+# wait): about ten transitions, four function calls of about a second, three writes to its table, three queue calls.
+TRANSITIONS_AN_IMAGE, CALLS_AN_IMAGE, WRITES_AN_IMAGE, QUEUE_CALLS_AN_IMAGE = 10, 4, 3, 3
+# HealthImaging starts about one import job a second (StartDICOMImportJob's default rate).
+JOBS_A_SECOND = 1
+# What a job writes into the results bucket: the manifest and its lists.
+RESULT_OBJECTS_A_JOB = 3
+LAMBDA_GB = 0.25
+# Our importer: woken each minute, and twice a batch (it closed, its job ended); a second of work for a batch.
+WAKE_UPS_A_BATCH, SECONDS_A_BATCH, SECONDS_A_MINUTE_CALL = 2, 2.0, 0.1
+# Ledger: the batch item some six times, its study items twice, the lease twice a wake-up.
+WRITES_A_BATCH, WRITES_A_STUDY, WRITES_A_WAKE_UP, READS_A_WAKE_UP = 6, 2, 2, 4
+# A closed batch: its manifest written, its prefix listed three times.
+LIST_CALLS_A_BATCH = 4
+LOG_GB_A_STUDY = 4e-6
+LOG_GB_A_TASK_MONTH = 0.1
+
+
+@cache
+def price_list() -> dict[str, Any]:
+    """The price file: `as_of`, `source`, `prices` by Region, and which of them are `estimates`."""
+    data: dict[str, Any] = json.loads(files(__package__).joinpath("prices.json").read_text("utf-8"))
+    return data
+
+
+def estimate(workload: Workload, deployment: Deployment, region: str = "us-east-1") -> Estimate:
+    """Count a month and price it.
+
+    Raises:
+        BadInputError: there are no prices of that Region.
+    """
+    data = price_list()
+    if region not in data["prices"]:
+        raise BadInputError(f"There are no prices of Region {region!r}; allowed are {', '.join(data['prices'])}.")
+    counted = _count(workload, deployment)
+    prices = data["prices"][region]
+    lines = tuple(Line(service, unit, prices[key], ours, theirs) for service, unit, key, ours, theirs in counted)
+    used = {key for _, _, key, ours, theirs in counted if ours or theirs}
+    return Estimate(
+        region,
+        data["as_of"],
+        lines,
+        tuple(sorted(used & set(data["estimates"].get(region, ())))),
+        theirs_keeps_up=workload.images / DAYS_A_MONTH <= JOBS_A_SECOND * 86_400,
+    )
+
+
+_Row = tuple[str, str, str, float, float]
+
+
+def _count(work: Workload, ours: Deployment) -> list[_Row]:
+    # A batch holds at most 5,000 images or 10 GB and is closed when nothing has come for some seconds: about one
+    # a study, more for a large one.
+    batches = work.studies * max(1, work.images_per_study / 5000, work.images_per_study * work.image_mb / 10_000)
+    return [
+        *_running(work, ours),
+        *_storing(work, ours, batches),
+        *_importing(work, batches),
+        *_watching(work, ours),
+    ]
+
+
+def _running(work: Workload, ours: Deployment) -> list[_Row]:
+    theirs = ONE_JOB_AN_IMAGE
+    rows: list[_Row] = []
+    for architecture in sorted({ours.architecture, theirs.architecture}):
+        key = f"fargate_{architecture.lower()}"
+        mine, other = (deployment if deployment.architecture == architecture else None for deployment in (ours, theirs))
+        rows += [
+            (
+                f"AWS Fargate ({architecture})",
+                "vCPU hours",
+                f"{key}_vcpu_hour",
+                _hours(mine, "vcpu"),
+                _hours(other, "vcpu"),
+            ),
+            (
+                f"AWS Fargate ({architecture})",
+                "GB hours",
+                f"{key}_gb_hour",
+                _hours(mine, "memory_gb"),
+                _hours(other, "memory_gb"),
+            ),
+        ]
+    hours = float(HOURS_A_MONTH)
+    # A Network Load Balancer's capacity unit is 1 GB an hour; 300 open associations are far from its other bounds.
+    return [
+        *rows,
+        ("Network Load Balancer", "hours", "nlb_hour", hours, hours),
+        ("Network Load Balancer", "LCU hours", "nlb_lcu_hour", work.gigabytes, work.gigabytes),
+        ("Public IPv4 address", "address hours", "public_ipv4_hour", 2 * hours, 2 * hours),
+        ("NAT gateway", "hours", "nat_gateway_hour", hours, hours),
+    ]
+
+
+def _hours(deployment: Deployment | None, size: str) -> float:
+    return float(deployment.tasks * getattr(deployment, size) * HOURS_A_MONTH) if deployment else 0.0
+
+
+def _storing(work: Workload, ours: Deployment, batches: float) -> list[_Row]:
+    gb_month = work.gigabytes / DAYS_A_MONTH * ours.retention_days
+    # The product on sale says nothing of deleting what was imported: counted as a month's images on average half
+    # a month old, the least that it can be.
+    return [
+        (
+            "Amazon S3",
+            "PUT and LIST requests",
+            "s3_put_list_request",
+            work.images + batches * (LIST_CALLS_A_BATCH + RESULT_OBJECTS_A_JOB),
+            work.images * (1 + RESULT_OBJECTS_A_JOB + 1),
+        ),
+        ("Amazon S3", "GET requests", "s3_get_request", work.images + 3 * batches, 3 * work.images),
+        ("Amazon S3", "GB months", "s3_storage_gb_month", gb_month, work.gigabytes / 2),
+        (
+            "AWS HealthImaging",
+            "GB months, first month",
+            "healthimaging_frequent_access_gb_month",
+            work.gigabytes / 2,
+            work.gigabytes / 2,
+        ),
+    ]
+
+
+def _importing(work: Workload, batches: float) -> list[_Row]:
+    wake_ups = MINUTES_A_MONTH + WAKE_UPS_A_BATCH * batches
+    gb_seconds = LAMBDA_GB * (MINUTES_A_MONTH * SECONDS_A_MINUTE_CALL + WAKE_UPS_A_BATCH * batches * SECONDS_A_BATCH)
+    their_calls = CALLS_AN_IMAGE * work.images
+    writes = WRITES_A_BATCH * batches + WRITES_A_STUDY * work.studies + WRITES_A_WAKE_UP * wake_ups
+    return [
+        (
+            "AWS Step Functions",
+            "state transitions",
+            "step_functions_state_transition",
+            0,
+            TRANSITIONS_AN_IMAGE * work.images,
+        ),
+        ("AWS Lambda", "requests", "lambda_request", wake_ups, their_calls),
+        ("AWS Lambda (arm64)", "GB seconds", "lambda_arm64_gb_second", gb_seconds, 0),
+        ("AWS Lambda (x86)", "GB seconds", "lambda_x86_64_gb_second", 0, their_calls * 0.125),
+        (
+            "Amazon DynamoDB",
+            "write request units",
+            "dynamodb_write_request_unit",
+            writes,
+            WRITES_AN_IMAGE * work.images,
+        ),
+        (
+            "Amazon DynamoDB",
+            "read request units",
+            "dynamodb_read_request_unit",
+            READS_A_WAKE_UP * wake_ups,
+            WRITES_AN_IMAGE * work.images,
+        ),
+        # S3 sends EventBridge every event of a bucket or none: an image's creation and its deletion.
+        ("Amazon EventBridge", "S3 events", "eventbridge_event", 2 * work.images + batches, 0),
+        ("Amazon SQS", "requests", "sqs_request", 0, QUEUE_CALLS_AN_IMAGE * work.images),
+    ]
+
+
+def _watching(work: Workload, ours: Deployment) -> list[_Row]:
+    logs = work.studies * LOG_GB_A_STUDY + ours.tasks * LOG_GB_A_TASK_MONTH
+    their_logs = work.images * CALLS_AN_IMAGE * 0.5e-6
+    return [
+        ("Amazon CloudWatch", "GB of logs", "cloudwatch_logs_ingested_gb", logs, their_logs),
+        ("Amazon CloudWatch", "metrics", "cloudwatch_metric_month", ours.metrics, 0),
+        ("Amazon CloudWatch", "alarms", "cloudwatch_alarm_month", ours.alarms, 0),
+        ("Amazon CloudWatch", "dashboards", "cloudwatch_dashboard_month", 1 if ours.alarms else 0, 0),
+    ]
