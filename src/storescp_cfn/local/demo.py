@@ -69,7 +69,8 @@ class Demonstration:
             stack.start_aws()
         self.step("Creating the stack from the rendered template, through CloudFormation")
         with self.waiting("Creating the stack"):
-            chain = stack.create(self.tell_event)
+            stack.create_stack(self.tell_event)
+            chain = stack.chain()
         with self.waiting("Starting the receiver"):
             stack.start_receiver(chain, self.port)
         self.step("Outputs")

@@ -107,7 +107,7 @@ def datastore(
 
 
 def register(create_datastore: Callable[[str], str], delete_datastore: Callable[[str], None]) -> None:
-    """Add every missing type to the ministack of this process; one that ministack has learnt meanwhile is left to it."""
+    """Add every missing type to the ministack of this process; one that ministack has learnt since is left to it."""
     from ministack.services.cloudformation import provisioners
 
     handlers = {

@@ -1,4 +1,4 @@
-"""A stack made from the rendered template by CloudFormation on the embedded AWS, its receiver running as its task says."""
+"""A stack made from the rendered template by CloudFormation on the embedded AWS; its receiver runs as its task says."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class LocalStack:
             "PeerCIDR1": "203.0.113.0/24",
         }
 
-    def create(self, on_event: Callable[[Mapping[str, Any]], None] = lambda event: None) -> Chain:
+    def create_stack(self, on_event: Callable[[Mapping[str, Any]], None] = lambda event: None) -> None:
         """Create the stack from the template through CloudFormation, telling each stack event as it comes."""
         s3, cloudformation = self.client("s3"), self.client("cloudformation")
         s3.create_bucket(Bucket="storescp-templates")
@@ -165,7 +165,6 @@ class LocalStack:
         status = self.follow(cloudformation, on_event)
         if status != "CREATE_COMPLETE":
             raise LocalStackError(f"The stack ended in {status}: {self.reasons(cloudformation)}")
-        return self.chain()
 
     def follow(self, cloudformation: Any, on_event: Callable[[Mapping[str, Any]], None]) -> str:
         """Tell new stack events until the stack is at rest; return its status."""
@@ -220,22 +219,19 @@ class LocalStack:
 
     # -- the receiver
 
-    def receiver_environment(self, task_definition: Mapping[str, Any]) -> Environment:
-        """The container's environment, and the credentials endpoint of its task role, as ECS gives them."""
-        container = task_definition["containerDefinitions"][0]
+    def task_credentials(self, role_arn: str) -> Environment:
+        """The variables by which ECS tells a task where to get the keys of its role."""
         task_arn = f"arn:aws:ecs:{REGION}:{embedded_aws.ACCOUNT}:task/{STACK_NAME}/local"
+        endpoint = f"http://127.0.0.1:{self.credentials_port}"
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.credentials_port}/tasks",
-            json.dumps({"role_arn": task_definition["taskRoleArn"], "task_arn": task_arn}).encode(),
+            f"{endpoint}/tasks", json.dumps({"role_arn": role_arn, "task_arn": task_arn}).encode()
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             token = json.load(answer)["token"]
         token_file = self.folder / "task-token"
         token_file.write_text(token)
-        return {entry["name"]: str(entry["value"]) for entry in container["environment"]} | {
-            "AWS_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.endpoint_url,
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{self.credentials_port}/credentials",
+        return {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{endpoint}/credentials",
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": token,
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token_file),
         }
@@ -247,8 +243,12 @@ class LocalStack:
         """
         described = self.client("ecs").describe_task_definition(taskDefinition=chain.task_definition)["taskDefinition"]
         self.health_port = free_port()
-        environment = self.environment() | self.receiver_environment(described)
+        container = described["containerDefinitions"][0]
+        environment = self.environment() | {entry["name"]: str(entry["value"]) for entry in container["environment"]}
+        environment |= self.task_credentials(described["taskRoleArn"])
         environment |= {
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
             "SCP_PORT": str(port),
             "HEALTH_PORT": str(self.health_port),
             "BIND_ADDRESS": "127.0.0.1",
