@@ -13,12 +13,12 @@ help: ## Show what can be done here
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: install system-packages ## Send a study through the whole chain on this machine (DICOM=folder sends yours)
-	@$(BIN)/storescp-cfn demo $(if $(DICOM),--dicom "$(DICOM)")
+demo: install system-packages ## Send a study through the whole chain on this machine (DICOM=folder, PORT=number)
+	@$(BIN)/storescp-cfn demo $(if $(DICOM),--dicom "$(DICOM)") $(if $(PORT),--port $(PORT))
 
 .PHONY: up
 up: install system-packages ## The same, and stay up for any DICOM program until Ctrl-C
-	@$(BIN)/storescp-cfn up $(if $(DICOM),--dicom "$(DICOM)")
+	@$(BIN)/storescp-cfn up $(if $(DICOM),--dicom "$(DICOM)") $(if $(PORT),--port $(PORT))
 
 .PHONY: test
 test: install system-packages ## Run all tests

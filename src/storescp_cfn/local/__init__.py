@@ -2,3 +2,7 @@
 
 Nothing here talks to anything but loopback, and nothing here ships to a subscriber.
 """
+
+
+class LocalError(Exception):
+    """Something expected went wrong; its text is one sentence for the person at the terminal."""

@@ -17,6 +17,9 @@ from storescp_cfn.local.stack import Chain, LocalStack
 # keeps its root's name before the first dot.
 Instance = tuple[str, str]
 
+# The ledger's states in which nothing is left to do; a split batch lives on in its halves.
+SETTLED = frozenset({"SETTLED", "SPLIT"})
+
 
 @dataclass(frozen=True)
 class Account:
@@ -38,7 +41,7 @@ class Account:
     def at_rest(self) -> bool:
         """Nothing is left to do: every object is settled, no job runs, every batch is closed in the ledger."""
         running = any(status in ("SUBMITTED", "IN_PROGRESS") for status in self.jobs.values())
-        return not self.unsettled and not running and all(state == "SETTLED" for state in self.batches.values())
+        return not self.unsettled and not running and set(self.batches.values()) <= SETTLED
 
 
 def differences(acknowledged: Iterable[str], account: Account) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from storescp_cfn.local import LocalError
 from storescp_cfn.local.study import DicomFile
 
 # pynetdicom installs programs of the same names into a virtual environment, so PATH is not asked.
@@ -17,7 +18,7 @@ CONTEXTS_PER_ASSOCIATION = 120  # PS3.8 7.1.1.13 allows 128, odd ids from 1 to 2
 FILES_PER_ASSOCIATION = 500  # keeps the command line short
 
 
-class DcmtkMissing(Exception):
+class DcmtkMissing(LocalError):
     """dcmtk is not installed where it is looked for."""
 
 

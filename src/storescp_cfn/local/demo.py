@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from storescp_cfn.local import accounting, dcmtk
+from storescp_cfn.local import LocalError, accounting, dcmtk
 from storescp_cfn.local.processes import require_free
 from storescp_cfn.local.stack import Chain, LocalStack, LocalStackError
 from storescp_cfn.local.study import DicomFile, files_of, pydicom_test_files, synthetic_ct, total_bytes
@@ -21,9 +22,10 @@ CALLING_AE_TITLE = "MODALITY1"
 CT_SLICES = 60
 SETTLE_SECONDS = 180
 LISTED = 10
+INTERRUPTED = 130  # as shells count a program that SIGINT ended
 
 
-class NothingToSend(Exception):
+class NothingToSend(LocalError):
     """The folder holds no DICOM file that can be sent."""
 
 
@@ -211,12 +213,12 @@ def shortened(title: str, lines: Sequence[str]) -> list[str]:
     return [title, *(f"  {line}" for line in lines[:LISTED]), *more]
 
 
-def demonstrate(
-    template_body: str,
-    port: int,
-    folder: Path | None,
-    stay: bool,
-    console_of: Callable[[], Console] = Console,
-) -> int:
-    """Run the demonstration and return the exit status: 0 agreed, 1 not agreed."""
-    return 0 if Demonstration(template_body, port, folder, console_of()).run(stay) else 1
+def demonstrate(template_body: str, port: int, folder: Path | None, stay: bool) -> int:
+    """Run the demonstration; return the exit status: 0 all agreed, 1 not, 130 interrupted (0 where it was to stay)."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console = Console()
+    try:
+        return 0 if Demonstration(template_body, port, folder, console).run(stay) else 1
+    except KeyboardInterrupt:
+        console.print("Ended; nothing is left running.")
+        return 0 if stay else INTERRUPTED

@@ -11,10 +11,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from storescp_cfn.local import LocalError
+
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-class PortTaken(Exception):
+class PortTaken(LocalError):
     """Another program listens there already."""
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storescp_cfn.local import embedded_aws
+from storescp_cfn.local import LocalError, embedded_aws
 from storescp_cfn.local.processes import Child, free_port
 
 REGION = "us-east-1"
@@ -28,7 +29,7 @@ RECEIVER_STOP_SECONDS = 20
 Environment = dict[str, str]
 
 
-class LocalStackError(Exception):
+class LocalStackError(LocalError):
     """One sentence on what could not be started or created, and where its log is."""
 
 
@@ -65,12 +66,15 @@ class LocalStack:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Stop everything; what was written is kept only where an error's sentence points to it."""
+        impatience = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
         if self.receiver_child is not None:
             self.receiver_child.stop(RECEIVER_STOP_SECONDS)
         for child in reversed(self.children):
             child.stop(5)
         if kind is None or kind is KeyboardInterrupt:
             shutil.rmtree(self.folder, ignore_errors=True)
+        signal.signal(signal.SIGINT, impatience)
 
     # -- the embedded AWS
 

@@ -1,0 +1,5 @@
+"""`python -m storescp_cfn`."""
+
+from storescp_cfn.cli import main
+
+main()
