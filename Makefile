@@ -39,6 +39,7 @@ fix: install ## Mend what ruff can mend
 
 .PHONY: render
 render: install ## Write the rendered template below templates/
+	@scripts/embed-importer
 	@$(BIN)/storescp-cfn render-template --format yaml --output templates/storescp.yaml
 	@$(BIN)/storescp-cfn render-template --format json --output templates/storescp.json
 

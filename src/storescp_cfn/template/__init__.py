@@ -1,0 +1,8 @@
+"""The CloudFormation template that a subscriber launches, rendered from data.
+
+`render()` is the whole interface: a pure function from a `Release` to a troposphere `Template`.
+"""
+
+from storescp_cfn.template.rendering import Release, render
+
+__all__ = ["Release", "render"]

@@ -1,0 +1,48 @@
+"""The rendered template as files: the only part of the library that reads or writes any."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+
+from storescp_cfn.template.rendering import Release, render
+
+COMMITTED = {"templates/storescp.yaml": "yaml", "templates/storescp.json": "json"}
+
+
+class TemplateFileError(Exception):
+    """One sentence on a file that cannot be read or written."""
+
+
+def text(style: str, release: Release | None = None) -> str:
+    """Return the template as `yaml` or `json`, with a newline at its end."""
+    template = render(release)
+    body = template.to_yaml() if style == "yaml" else template.to_json(indent=1)
+    return str(body).rstrip("\n") + "\n"
+
+
+def write(path: str, style: str) -> None:
+    """Write the template; raise TemplateFileError."""
+    try:
+        Path(path).write_text(text(style), encoding="utf-8")
+    except OSError as error:
+        raise TemplateFileError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def differences(expected: Mapping[str, str]) -> str:
+    """Return a unified diff from each file (path: style) to what it should hold; empty if all are fresh."""
+    return "".join(_difference(path, style) for path, style in expected.items())
+
+
+def _difference(path: str, style: str) -> str:
+    try:
+        found = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateFileError(
+            f"{path} cannot be read ({error}): run from the root of the checkout, or write it first with `make render`"
+        ) from error
+    lines = difflib.unified_diff(
+        found.splitlines(keepends=True), text(style).splitlines(keepends=True), path, f"{path} (rendered now)"
+    )
+    return "".join(lines)

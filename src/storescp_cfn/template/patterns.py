@@ -1,0 +1,55 @@
+"""Regular expressions for `AllowedPattern`, built from what they mean.
+
+CloudFormation evaluates them as Java does and matches the whole value; only syntax that Java and Python share is used.
+"""
+
+from __future__ import annotations
+
+_OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+
+# PS3.5 6.2, VR AE: 1 to 16 characters of the default repertoire, no backslash and no control character. Leading and
+# trailing spaces are not significant there; they are refused, because two devices that differ in them look alike.
+AE_TITLE = r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?"
+
+
+def whole(pattern: str) -> str:
+    """Anchor a pattern at both ends."""
+    return f"^{pattern}$"
+
+
+def optional(pattern: str) -> str:
+    """Also allow nothing at all."""
+    return f"^({pattern})?$"
+
+
+def cidr(shortest_prefix: int, longest_prefix: int) -> str:
+    """An IPv4 network in CIDR notation with a prefix length in the given range, both ends included."""
+    return rf"({_OCTET}\.){{3}}{_OCTET}/{integer(shortest_prefix, longest_prefix)}"
+
+
+def integer(low: int, high: int) -> str:
+    """A whole number from `low` to `high`, both included, without sign or leading zeros; 0 <= low <= high."""
+    return "(" + "|".join(_ranges(low, high)) + ")"
+
+
+def _ranges(low: int, high: int) -> list[str]:
+    """Alternatives that together match the numbers from low to high: split where the number of free digits changes."""
+    alternatives = []
+    while low <= high:
+        free = _free_digits(low, high)
+        span = 10**free
+        top = low + span * min(9 - (low // span) % 10, (high + 1 - low) // span - 1)
+        first, last = str(low // span), str(top // span)
+        head = first[:-1]
+        digit = first[-1] if first == last else f"[{first[-1]}-{last[-1]}]"
+        alternatives.append(head + digit + ("" if free == 0 else "[0-9]" if free == 1 else f"[0-9]{{{free}}}"))
+        low = top + span
+    return alternatives
+
+
+def _free_digits(low: int, high: int) -> int:
+    """How many trailing digits of `low` may take any value without leaving the range or changing the length."""
+    free = 0
+    while low % 10 ** (free + 1) == 0 and low >= 10 ** (free + 1) and low + 10 ** (free + 1) - 1 <= high:
+        free += 1
+    return free
