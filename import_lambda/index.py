@@ -111,7 +111,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 # --- Names and times ----------------------------------------------------------------------------------------
 
 BATCH_ID = re.compile(r"(\d{8}T\d{9})Z-[0-9a-f]{8}-\d{4,}(\.\d+)*")
-INSTANCE_KEY = re.compile(r"incoming/([^/]+)/([^/]+)/([^/]+)/([^/]+)\.dcm")
+INSTANCE_KEY = re.compile(r"incoming/([^/]+)/([0-9.]{1,64})/([0-9.]{1,64})/([0-9.]{1,64})\.dcm")
 JOB_FOLDER = re.compile(r"-DicomImport-([0-9a-z]+)/")
 
 
@@ -280,8 +280,8 @@ class Aws(Protocol):
         """Return an object's bytes, or raise Missing."""
 
     def write(self, bucket: str, key: str, body: bytes) -> None: ...
-    def copy(self, bucket: str, found: Found, key: str) -> None:
-        """Copy an object if it still is the one that was found, else raise Missing."""
+    def copy(self, bucket: str, pairs: list[tuple[Found, str]]) -> list[Found]:
+        """Copy each object to its key if it still is the one that was found; return those that were copied."""
 
     def delete(self, bucket: str, found: list[Found]) -> None:
         """Delete those objects that still are the ones that were found."""
@@ -342,13 +342,24 @@ class Boto3Aws:
         with aws_errors():
             self.client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
 
-    def copy(self, bucket: str, found: Found, key: str) -> None:
-        source = {"Bucket": bucket, "Key": found.key}
-        with aws_errors():
-            if found.bytes > 5 * 1024**3:  # CopyObject's limit; the managed copy goes in parts
-                self.client("s3").copy(source, bucket, key)
-            else:
-                self.client("s3").copy_object(Bucket=bucket, Key=key, CopySource=source, CopySourceIfMatch=found.etag)
+    def copy(self, bucket: str, pairs: list[tuple[Found, str]]) -> list[Found]:
+        client = self.client("s3")
+
+        def copied(pair: tuple[Found, str]) -> bool:
+            found, key = pair
+            source = {"Bucket": bucket, "Key": found.key}
+            try:
+                with aws_errors():
+                    if found.bytes > 5 * 1024**3:  # CopyObject's limit; the managed copy goes in parts
+                        client.copy(source, bucket, key)
+                    else:
+                        client.copy_object(Bucket=bucket, Key=key, CopySource=source, CopySourceIfMatch=found.etag)
+            except Missing:
+                return False
+            return True
+
+        with ThreadPoolExecutor(16) as pool:
+            return [found for (found, _), good in zip(pairs, pool.map(copied, pairs), strict=True) if good]
 
     def delete(self, bucket: str, found: list[Found]) -> None:
         for start in range(0, len(found), 1000):  # DeleteObjects takes 1,000 keys
@@ -1217,14 +1228,13 @@ class Importer:
             self.check()
             self.put_aside("FOREIGN", found.key[-200:], found, Refusal("ForeignObject", reason), {})
             self.counts["ForeignObjects"] += 1
-            log("WARNING", "foreign object quarantined", key=found.key)
+            # The key is in the ledger and not here: somebody else's file may be named after a patient.
+            log("WARNING", "foreign object quarantined", ledger="BATCH#FOREIGN", bytes=found.bytes)
 
     def put_aside(self, batch_id: str, name: str, found: Found, refusal: Refusal, about: Item) -> None:
         target = quarantine_key(found.key)
-        try:
-            self.aws.copy(self.settings.landing_bucket, found, target)
-        except Missing:  # another run has moved it, or it was stored anew: then the next listing shows it
-            return
+        if not self.aws.copy(self.settings.landing_bucket, [(found, target)]):
+            return  # another run has moved it, or it was stored anew: then the next listing shows it
         record = {"batch": batch_id, "object_key": found.key, "quarantine_key": target, "bytes": found.bytes, **about}
         record |= {"kind": refusal.kind, "reason": refusal.message[:2048], "quarantined_at": iso(self.aws.now())}
         body = json.dumps({"schema": 1, **record}, indent=1).encode()
@@ -1255,7 +1265,8 @@ class Importer:
         self.count(batch, [], moving=objects)
         for start in range(0, len(objects), 100):
             self.check()
-            self.move([(found, self.child_key(batch, found.key)) for found in objects[start : start + 100]])
+            pairs = [(found, self.child_key(batch, found.key)) for found in objects[start : start + 100]]
+            self.delete(self.aws.copy(landing, pairs))
         if self.aws.list_objects(landing, batch.prefix):
             self.again = True
             return
@@ -1268,20 +1279,6 @@ class Importer:
     def child_key(self, batch: Batch, key: str) -> str:
         child = batch.children[-2 if key < batch.pivot else -1]
         return f"incoming/{child}/{key.removeprefix(batch.prefix)}"
-
-    def move(self, pairs: list[tuple[Found, str]]) -> None:
-        """Copy side by side, then delete what was copied."""
-
-        def copied(pair: tuple[Found, str]) -> bool:
-            try:
-                self.aws.copy(self.settings.landing_bucket, *pair)
-            except Missing:
-                return False
-            return True
-
-        with ThreadPoolExecutor(16) as pool:
-            done = list(pool.map(copied, pairs))
-        self.delete([found for (found, _), good in zip(pairs, done, strict=True) if good])
 
     def create_child(self, parent: Batch, name: str, count: int) -> None:
         child = Batch(name, closed_by="split", parent=parent.batch, expected=count, waiting_since=parent.waiting_since)

@@ -1,0 +1,376 @@
+"""An AWS in memory for the importer: S3, the ledger and HealthImaging on a virtual clock.
+
+`World` holds the facts, `MemoryAws` is one importer's view of it (with its own clock skew). Every call can be
+interrupted before and after it takes effect. HealthImaging keeps the documented quotas, honours clientTokens for as
+long as it is told, works asynchronously, writes its results late, and judges an object by its first bytes:
+
+    DICM      imported                       BAD       ValidationException, the object's own fault
+    CONFLICT  imported, not primary          FLAKY:n   InternalServerException n times, then imported
+    SILENT    in neither list                POISON    the whole job fails
+    DENIED    AccessDeniedException          (empty)   ValidationException
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import index
+
+LANDING, RESULTS = "landing", "results"
+DATASTORE = "0123456789abcdef0123456789abcdef"
+SETTINGS = index.Settings(LANDING, RESULTS, "ledger", DATASTORE, "arn:aws:iam::123456789012:role/import", "stack")
+START = 1_795_000_000.0  # 2026-11-18
+
+
+class KilledError(BaseException):
+    """The function was killed: nothing in the code under test may catch it."""
+
+
+@dataclass
+class Stored:
+    """One version of an object."""
+
+    found: index.Found
+    body: bytes
+
+
+@dataclass
+class MemoryJob:
+    """An import job inside HealthImaging."""
+
+    job: index.Job
+    token: str
+    input_prefix: str
+    output_prefix: str
+    ends_at: float
+    scanned: list[str] = field(default_factory=list)
+
+
+class Bucket:
+    """Objects by key, grouped by their first two folders so that listing a batch does not read the others."""
+
+    def __init__(self) -> None:
+        self.groups: dict[str, dict[str, Stored]] = {}
+        self.tops: dict[str, dict[str, None]] = defaultdict(dict)
+
+    @staticmethod
+    def group_of(key: str) -> str:
+        parts = key.split("/", 2)
+        return "/".join(parts[:-1]) + "/"
+
+    def put(self, key: str, stored: Stored) -> None:
+        group = self.group_of(key)
+        self.groups.setdefault(group, {})[key] = stored
+        self.tops[group.split("/", 1)[0]][group] = None
+
+    def get(self, key: str) -> Stored | None:
+        return self.groups.get(self.group_of(key), {}).get(key)
+
+    def pop(self, key: str) -> Stored | None:
+        group = self.group_of(key)
+        stored = self.groups.get(group, {}).pop(key, None)
+        if group in self.groups and not self.groups[group]:
+            del self.groups[group]
+            del self.tops[group.split("/", 1)[0]][group]
+        return stored
+
+    def below(self, prefix: str) -> Iterator[Stored]:
+        if prefix.count("/") >= 2:
+            groups = [self.group_of(prefix)]
+        else:
+            groups = [group for group in self.tops.get(prefix.split("/", 1)[0], {}) if group.startswith(prefix)]
+        for group in sorted(groups):
+            for key in sorted(self.groups.get(group, {})):
+                if key.startswith(prefix):
+                    yield self.groups[group][key]
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Folders directly below a prefix of one folder."""
+        return (group for group in sorted(self.tops.get(prefix.rstrip("/"), {})) if group != prefix)
+
+
+@dataclass
+class World:
+    """All facts, and how HealthImaging behaves."""
+
+    time: float = START
+    starts_per_second: float = 1.0
+    starts_burst: float = 2.0
+    concurrent_jobs: int = 100
+    files_per_job: int = 5_000
+    token_seconds: float = 86_400.0  # how long a clientToken is remembered
+    job_seconds: float = 20.0
+    job_seconds_per_file: float = 0.005
+    manifest_lag_seconds: float = 0.0
+    index_lag_calls: int = 0  # queries of the index that still see the item as it was
+    on_job_end: Callable[[MemoryJob], None] | None = None
+
+    buckets: dict[str, Bucket] = field(default_factory=lambda: {LANDING: Bucket(), RESULTS: Bucket()})
+    ledger: dict[str, dict[str, index.Item]] = field(default_factory=lambda: defaultdict(dict))
+    index: dict[str, index.Item] = field(default_factory=dict)
+    jobs: dict[str, MemoryJob] = field(default_factory=dict)
+    running: dict[str, MemoryJob] = field(default_factory=dict)
+    late_results: list[tuple[float, str, bytes]] = field(default_factory=list)
+    image_sets: Counter[str] = field(default_factory=Counter)  # imports by object key
+    failures_left: dict[str, int] = field(default_factory=dict)
+    tokens: float = 2.0
+    tokens_at: float = START
+    calls: Counter[str] = field(default_factory=Counter)
+    puts: int = 0
+    peak_jobs: int = 0
+    start_times: list[float] = field(default_factory=list)
+    quarantined_versions: Counter[str] = field(default_factory=Counter)
+
+    # - S3 -
+
+    def put(self, bucket: str, key: str, body: bytes, size: int | None = None) -> None:
+        self.puts += 1
+        etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+        found = index.Found(key, len(body) if size is None else size, etag, self.time)
+        self.buckets[bucket].put(key, Stored(found, body))
+        if key.startswith("quarantine/") and not key.endswith(".json"):
+            self.quarantined_versions[key] += 1
+
+    def keys(self, prefix: str, bucket: str = LANDING) -> list[str]:
+        self.tick()
+        return [stored.found.key for stored in self.buckets[bucket].below(prefix)]
+
+    # - HealthImaging -
+
+    def start(self, name: str, token: str, input_prefix: str, output_prefix: str) -> MemoryJob:
+        for job in self.jobs.values():
+            if job.token == token and self.time - job.job.submitted_at <= self.token_seconds:
+                return job
+        if self.starts_per_second:
+            refill = (self.time - self.tokens_at) * self.starts_per_second
+            self.tokens, self.tokens_at = min(self.starts_burst, self.tokens + refill), self.time
+            if self.tokens < 1:
+                raise index.error_of("ThrottlingException", 429)
+            self.tokens -= 1
+        if len(self.running) >= self.concurrent_jobs:
+            raise index.error_of("ServiceQuotaExceededException", 402)
+        files = [stored.found.key for stored in self.buckets[LANDING].below(input_prefix)]
+        number = f"{len(self.start_times):032x}"
+        job = index.Job(number, name, "SUBMITTED", self.time)
+        ends_at = self.time + self.job_seconds + self.job_seconds_per_file * len(files)
+        self.jobs[number] = self.running[number] = MemoryJob(job, token, input_prefix, output_prefix, ends_at, files)
+        self.start_times.append(self.time)
+        self.peak_jobs = max(self.peak_jobs, len(self.running))
+        return self.jobs[number]
+
+    def tick(self) -> None:
+        """Let HealthImaging do what is due."""
+        for job in [job for job in self.running.values() if job.ends_at <= self.time]:
+            del self.running[job.job.id]
+            self.end(job)
+        for due in [one for one in self.late_results if one[0] <= self.time]:
+            self.late_results.remove(due)
+            self.put(RESULTS, due[1], due[2])
+
+    def end(self, job: MemoryJob) -> None:
+        stored = {key: self.buckets[LANDING].get(key) for key in job.scanned}
+        bodies = {key: one.body for key, one in stored.items() if one is not None}
+        message = ""
+        if len(job.scanned) > self.files_per_job:
+            message = "FILE_COUNTS_LIMIT_EXCEEDED: the import job failed."
+        elif any(body.startswith(b"POISON") for body in bodies.values()):
+            message = "Something in the input is wrong: PatientName DOE^JANE"
+        if message:
+            job.job = job.job._replace(status="FAILED", ended_at=job.ends_at, message=message)
+        else:
+            self.write_results(job, {key: self.judge(key, body) for key, body in bodies.items()})
+            job.job = job.job._replace(status="COMPLETED", ended_at=job.ends_at)
+        if self.on_job_end:
+            self.on_job_end(job)
+
+    def judge(self, key: str, body: bytes) -> dict[str, Any] | None:
+        """The line that HealthImaging writes about an object, and what it does with it."""
+        if body.startswith(b"SILENT"):
+            return None
+        fault = ("ValidationException", "<attribute TransferSyntaxUID is missing> DOE^JANE")
+        if body.startswith(b"FLAKY:"):
+            left = self.failures_left.setdefault(key.rpartition("/")[2], int(body.split(b":")[1]))
+            self.failures_left[key.rpartition("/")[2]] = left - 1
+            fault = ("InternalServerException", "try again")
+        if body.startswith(b"DENIED"):
+            fault = ("AccessDeniedException", "the role may not read the object")
+        if body.startswith((b"DICM", b"CONFLICT")) or (body.startswith(b"FLAKY:") and left <= 0):
+            self.image_sets[key] += 1
+            image_set = hashlib.md5("/".join(key.split("/")[2:4]).encode(), usedforsecurity=False).hexdigest()
+            primary = not body.startswith(b"CONFLICT")
+            return {"inputFile": key, "importResponse": {"imageSetId": image_set, "isPrimary": primary}}
+        return {"inputFile": key, "exception": {"exceptionType": fault[0], "message": fault[1]}}
+
+    def write_results(self, job: MemoryJob, lines: dict[str, dict[str, Any] | None]) -> None:
+        folder = f"{job.output_prefix}{DATASTORE}-DicomImport-{job.job.id}/"
+        good = [line for line in lines.values() if line and "importResponse" in line]
+        bad = [line for line in lines.values() if line and "exception" in line]
+        summary = {
+            "jobId": job.job.id,
+            "numberOfScannedFiles": len(good) + len(bad),
+            "numberOfImportedFiles": len(good),
+            "numberOfFilesWithCustomerError": len(bad),
+        }
+        files = {
+            "SUCCESS/success.ndjson": "".join(json.dumps(line) + "\n" for line in good),
+            "FAILURE/failure.ndjson": "".join(json.dumps(line) + "\n" for line in bad),
+            "job-output-manifest.json": json.dumps({"jobSummary": summary}),
+        }
+        for number, (name, text) in enumerate(files.items()):
+            due = job.ends_at + self.manifest_lag_seconds * number / 2
+            if text and due > self.time:
+                self.late_results.append((due, folder + name, text.encode()))
+            elif text:
+                self.put(RESULTS, folder + name, text.encode())
+
+
+class MemoryAws:
+    """What one importer sees of a `World`; implements `index.Aws`.
+
+    `interrupt(moment, number, name)` is called with moment "before" and "after" each call, and may raise
+    KilledError, run another importer, or raise one of index's errors (before only).
+    """
+
+    def __init__(
+        self, world: World, skew: float = 0.0, interrupt: Callable[[str, int, str], None] | None = None
+    ) -> None:
+        self.world, self.skew, self.interrupt, self.number = world, skew, interrupt, 0
+
+    def now(self) -> float:
+        return self.world.time + self.skew
+
+    def sleep(self, seconds: float) -> None:
+        self.world.time += seconds
+        self.world.tick()
+
+    def call(self, name: str, effect: Callable[[], Any]) -> Any:
+        self.number += 1
+        number = self.number
+        self.world.calls[name] += 1
+        self.world.tick()
+        if self.interrupt:
+            self.interrupt("before", number, name)
+        answer = effect()
+        if self.interrupt:
+            self.interrupt("after", number, name)
+        return answer
+
+    # - S3 -
+
+    def list_objects(self, bucket: str, prefix: str) -> list[index.Found]:
+        found = self.call("s3:list", lambda: [one.found for one in self.world.buckets[bucket].below(prefix)])
+        self.world.calls["s3:list"] += len(found) // 1000  # ListObjectsV2 answers with 1,000 keys
+        return list(found)
+
+    def list_folders(self, bucket: str, prefix: str) -> tuple[list[str], list[index.Found]]:
+        def listing() -> tuple[list[str], list[index.Found]]:
+            inside = self.world.buckets[bucket]
+            strays = [one.found for key, one in sorted(inside.groups.get(prefix, {}).items())]
+            return list(inside.folders(prefix)), strays
+
+        answer: tuple[list[str], list[index.Found]] = self.call("s3:list", listing)
+        return answer
+
+    def read(self, bucket: str, key: str) -> bytes:
+        def reading() -> bytes:
+            stored = self.world.buckets[bucket].get(key)
+            if stored is None:
+                raise index.error_of("NoSuchKey", 404)
+            return stored.body
+
+        body: bytes = self.call("s3:get", reading)
+        return body
+
+    def write(self, bucket: str, key: str, body: bytes) -> None:
+        self.call("s3:put", lambda: self.world.put(bucket, key, body))
+
+    def copy(self, bucket: str, pairs: list[tuple[index.Found, str]]) -> list[index.Found]:
+        def copying(found: index.Found, key: str) -> bool:
+            stored = self.world.buckets[bucket].get(found.key)
+            if stored is None or stored.found.etag != found.etag:
+                return False
+            self.world.put(bucket, key, stored.body, stored.found.bytes)
+            return True
+
+        return [found for found, key in pairs if self.call("s3:copy", partial(copying, found, key))]
+
+    def delete(self, bucket: str, found: list[index.Found]) -> None:
+        def deleting() -> None:
+            assert len(found) <= 1000, "DeleteObjects takes 1,000 keys"
+            for one in found:
+                stored = self.world.buckets[bucket].get(one.key)
+                if stored is not None and stored.found.etag == one.etag:
+                    self.world.buckets[bucket].pop(one.key)
+
+        self.call("s3:delete", deleting)
+
+    # - DynamoDB -
+
+    def get_item(self, pk: str, sk: str) -> index.Item | None:
+        item: index.Item | None = self.call("dynamodb:get", lambda: copy.deepcopy(self.world.ledger[pk].get(sk)))
+        return item
+
+    def query(self, pk: str, sk_prefix: str) -> list[index.Item]:
+        def querying() -> list[index.Item]:
+            rows = self.world.ledger[pk].items() if pk in self.world.ledger else ()
+            return [copy.deepcopy(item) for sk, item in sorted(rows) if sk.startswith(sk_prefix)]
+
+        items: list[index.Item] = self.call("dynamodb:query", querying)
+        return items
+
+    def unsettled(self) -> list[index.Item]:
+        def querying() -> list[index.Item]:
+            return [copy.deepcopy(item) for _, item in sorted(self.world.index.items())]
+
+        items: list[index.Item] = self.call("dynamodb:query", querying)
+        return items
+
+    def put_item(self, item: index.Item, name: str = "", operator: str = "=", value: Any = None) -> None:
+        def putting() -> None:
+            pk, sk = item["pk"], item["sk"]
+            old = self.world.ledger[pk].get(sk)
+            if old is not None:
+                holds = name and name in old and (old[name] == value or (operator == "<=" and old[name] < value))
+                if not holds:
+                    raise index.error_of("ConditionalCheckFailedException", 400)
+            self.world.ledger[pk][sk] = copy.deepcopy(item)
+            if sk == "BATCH":
+                self.world.index.pop(pk, None)
+                if "unsettled" in item:
+                    self.world.index[pk] = self.world.ledger[pk][sk]
+
+        self.call("dynamodb:put", putting)
+
+    # - HealthImaging -
+
+    def start_job(self, name: str, input_uri: str, output_uri: str) -> index.Job:
+        assert input_uri.endswith("/"), "a prefix that does not end in / may match its neighbours"
+        assert len(name) <= 64
+        input_prefix, output_prefix = (uri.split("/", 3)[3] for uri in (input_uri, output_uri))
+        job: MemoryJob = self.call(
+            "medical-imaging:start", lambda: self.world.start(name, name, input_prefix, output_prefix)
+        )
+        return job.job
+
+    def get_job(self, job_id: str) -> index.Job:
+        def getting() -> index.Job:
+            if job_id not in self.world.jobs:
+                raise index.error_of("ResourceNotFoundException", 404)
+            return self.world.jobs[job_id].job
+
+        job: index.Job = self.call("medical-imaging:get", getting)
+        return job
+
+    def list_jobs(self, status: str) -> list[index.Job]:
+        def listing() -> list[index.Job]:
+            return [one.job for one in self.world.running.values() if one.job.status == status]
+
+        jobs: list[index.Job] = self.call("medical-imaging:list", listing)
+        return jobs
