@@ -240,23 +240,27 @@ class LocalStack:
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token_file),
         }
 
-    def start_receiver(self, chain: Chain, port: int) -> None:
-        """Run the receiver as the task definition says, but for the two ports and the address.
+    def receiver_environment(self, chain: Chain, port: int) -> Environment:
+        """What the task definition gives its container, but for the two ports, the address and the endpoints.
 
         A task has a network interface of its own; here all share loopback.
         """
         described = self.client("ecs").describe_task_definition(taskDefinition=chain.task_definition)["taskDefinition"]
         self.health_port = free_port()
         container = described["containerDefinitions"][0]
-        environment = self.environment() | {entry["name"]: str(entry["value"]) for entry in container["environment"]}
+        environment = {entry["name"]: str(entry["value"]) for entry in container["environment"]}
         environment |= self.task_credentials(described["taskRoleArn"])
-        environment |= {
+        return environment | {
             "AWS_REGION": REGION,
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "SCP_PORT": str(port),
             "HEALTH_PORT": str(self.health_port),
             "BIND_ADDRESS": "127.0.0.1",
         }
+
+    def start_receiver(self, chain: Chain, port: int) -> None:
+        """Run the receiver as the task definition says, as a process of this machine."""
+        environment = self.environment() | self.receiver_environment(chain, port)
         child = Child([sys.executable, "-m", "storescp"], environment, self.folder / "receiver.log")
         self.receiver_child = child
         self.wait(START_SECONDS, child, "The receiver", self.receiver_ready)
