@@ -1,0 +1,167 @@
+"""DIMSE messages, without I/O: fragments become commands and data sets, responses become bytes (PS3.7 6.3, 9.3)."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct, pack
+from typing import Final
+
+from storescp.upper_layer import Fragment
+
+MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
+NO_DATA_SET: Final = 0x0101
+_ELEMENT: Final = Struct("<HHI")
+_US: Final = Struct("<H")
+_RESPONSE: Final = 0x8000
+
+
+class CommandField(IntEnum):
+    """Command fields that a Storage SCP meets (PS3.7 E.1)."""
+
+    C_STORE_RQ = 0x0001
+    C_ECHO_RQ = 0x0030
+    C_CANCEL_RQ = 0x0FFF
+
+
+class Status(IntEnum):
+    """Statuses that we answer (PS3.7 Annex C, PS3.4 table B.2-1)."""
+
+    SUCCESS = 0x0000
+    SOP_CLASS_NOT_SUPPORTED = 0x0122
+    UNRECOGNIZED_OPERATION = 0x0211
+    OUT_OF_RESOURCES = 0xA700
+    DATA_SET_DOES_NOT_MATCH = 0xA900
+    CANNOT_UNDERSTAND = 0xC000
+
+
+class DimseError(ValueError):
+    """A message that breaks PS3.7: the association is to be aborted by the service user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A request's command set; `field` is a `CommandField` or any other request's number."""
+
+    context_id: int
+    field: int
+    message_id: int
+    has_data_set: bool
+    sop_class: str
+    sop_instance: str
+
+
+class MessageReader:
+    """Puts the fragments of one association together, one message at a time (PS3.7 6.3.1)."""
+
+    __slots__ = ("_command", "_command_bytes", "_contexts")
+
+    def __init__(self, contexts: frozenset[int]) -> None:
+        """`contexts`: ids of the accepted presentation contexts."""
+        self._contexts = contexts
+        self._command_bytes = bytearray()
+        self._command: Command | None = None  # whose data set is being received
+
+    def take(self, fragment: Fragment) -> Command | Fragment | None:
+        """Return a command that is now whole, or a data set's fragment as it is, or None: more has to come."""
+        command = self._command
+        if command is not None:
+            if fragment.is_command:
+                raise DimseError("a command came before the end of the data set")
+            if fragment.context_id != command.context_id:
+                raise DimseError("a data set changed its presentation context")
+            if fragment.is_last:
+                self._command = None
+            return fragment
+        if not fragment.is_command:
+            raise DimseError("a data set came without its command")
+        if fragment.context_id not in self._contexts:
+            raise DimseError(f"presentation context {fragment.context_id} was not accepted")
+        self._command_bytes += fragment.data
+        if len(self._command_bytes) > MAXIMUM_COMMAND_LENGTH:
+            raise DimseError(f"a command set exceeds {MAXIMUM_COMMAND_LENGTH} bytes")
+        if not fragment.is_last:
+            return None
+        command = decode_command(fragment.context_id, bytes(self._command_bytes))
+        self._command_bytes.clear()
+        if command.has_data_set:
+            self._command = command
+        return command
+
+
+def decode_command(context_id: int, data: bytes) -> Command:
+    """Decode a request's command set, always Implicit VR Little Endian (PS3.7 6.3.1); raises `DimseError`."""
+    elements = _elements(data)
+    if elements.get(0x0000) != pack("<I", len(data) - 12):
+        raise DimseError("the command group length is wrong")
+    field = _number(elements, 0x0100, "Command Field")
+    if field & _RESPONSE:
+        raise DimseError(f"response {field:#06x} to a request that was never made")
+    message_id = 0 if field == CommandField.C_CANCEL_RQ else _number(elements, 0x0110, "Message ID")
+    return Command(
+        context_id=context_id,
+        field=field,
+        message_id=message_id,
+        has_data_set=_number(elements, 0x0800, "Command Data Set Type") != NO_DATA_SET,
+        sop_class=_uid(elements.get(0x0002, b"")),
+        sop_instance=_uid(elements.get(0x1000, b"")),
+    )
+
+
+def encode_response(command: Command, status: Status, comment: str = "") -> bytes:
+    """Encode the response to a request; `comment` is the Error Comment, LO, at most 64 characters."""
+    body = b"".join(
+        (
+            _encode_uid(0x0002, command.sop_class),
+            _encode_us(0x0100, command.field | _RESPONSE),
+            _encode_us(0x0120, command.message_id),
+            _encode_us(0x0800, NO_DATA_SET),
+            _encode_us(0x0900, status),
+            _encode(0x0902, comment[:64].encode("ascii", "replace"), b" "),
+            _encode_uid(0x1000, command.sop_instance),
+        )
+    )
+    return pack("<HHII", 0x0000, 0x0000, 4, len(body)) + body
+
+
+def _elements(data: bytes) -> dict[int, bytes]:
+    elements = {}
+    position = 0
+    end = len(data)
+    while position < end:
+        if position + _ELEMENT.size > end:
+            raise DimseError("a command set is cut off within an element's header")
+        group, element, length = _ELEMENT.unpack_from(data, position)
+        position += _ELEMENT.size
+        if group:
+            raise DimseError(f"a command set holds an element of group {group:#06x}")
+        if position + length > end:
+            raise DimseError(f"element (0000,{element:04x}) is longer than its command set")
+        elements[element] = data[position : position + length]
+        position += length
+    return elements
+
+
+def _number(elements: dict[int, bytes], element: int, name: str) -> int:
+    value = elements.get(element, b"")
+    if len(value) != _US.size:
+        raise DimseError(f"the command set lacks its {name}")
+    return int.from_bytes(value, "little")
+
+
+def _uid(value: bytes) -> str:
+    return value.decode("latin-1").strip("\0 ")
+
+
+def _encode(element: int, value: bytes, padding: bytes) -> bytes:
+    if not value:
+        return b""
+    if len(value) % 2:
+        value += padding
+    return _ELEMENT.pack(0, element, len(value)) + value
+
+
+def _encode_uid(element: int, uid: str) -> bytes:
+    return _encode(element, uid.encode("latin-1"), b"\0")
+
+
+def _encode_us(element: int, value: int) -> bytes:
+    return _ELEMENT.pack(0, element, _US.size) + _US.pack(value)

@@ -1,0 +1,98 @@
+"""Metrics in CloudWatch's embedded metric format: lines of the log that CloudWatch turns into metrics.
+
+Source: CloudWatch User Guide, "Specification: embedded metric format". `METRICS` is what the dashboard reads.
+"""
+
+import random
+import time
+from collections import Counter
+from typing import Any, Final
+
+NAMESPACE: Final = "StoreSCP"
+DIMENSION: Final = "StackName"
+# Metric: unit. A line holds at most 100 values of a metric.
+METRICS: Final = {
+    "InstancesReceived": "Count",
+    "InstancesAcknowledged": "Count",
+    "InstancesFailed": "Count",
+    "InstancesFailedA700": "Count",
+    "InstancesFailedA900": "Count",
+    "InstancesFailedC000": "Count",
+    "InstancesFailedOther": "Count",
+    "BytesAcknowledged": "Bytes",
+    "PutSeconds": "Seconds",
+    "AssociationsAccepted": "Count",
+    "AssociationsAborted": "Count",
+    "OpenAssociations": "Count",
+    "Rejections": "Count",
+    "RejectionsLocalLimitExceeded": "Count",
+    "RejectionsCalledAETitleNotRecognized": "Count",
+    "RejectionsCallingAETitleNotRecognized": "Count",
+    "RejectionsOther": "Count",
+    "BatchesClosed": "Count",
+    "BatchAgeSeconds": "Seconds",
+    "ManifestFailures": "Count",
+    "BytesBuffered": "Bytes",
+}
+_VALUES_A_LINE: Final = 100
+
+
+class Metrics:
+    """Counts between two lines."""
+
+    def __init__(self, stack_name: str) -> None:
+        self._stack_name = stack_name
+        self._counts: Counter[str] = Counter()
+        self._put_seconds: list[float] = []
+        self._puts = 0
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Add to a metric of `METRICS`."""
+        self._counts[name] += amount
+
+    def received(self) -> None:
+        """Count an instance that arrived, whatever becomes of it."""
+        self._counts["InstancesReceived"] += 1
+
+    def acknowledged(self, size: int, seconds: float) -> None:
+        """Count an instance that was stored in `seconds` and acknowledged."""
+        self._counts["InstancesAcknowledged"] += 1
+        self._counts["BytesAcknowledged"] += size
+        self._puts += 1
+        if len(self._put_seconds) < _VALUES_A_LINE:
+            self._put_seconds.append(seconds)
+        else:  # a fair sample of any number (reservoir sampling)
+            place = random.randrange(self._puts)
+            if place < _VALUES_A_LINE:
+                self._put_seconds[place] = seconds
+
+    def failed(self, status: int) -> None:
+        """Count an instance that was answered with a failure status."""
+        name = f"InstancesFailed{status:04X}"
+        self._counts["InstancesFailed"] += 1
+        self._counts[name if name in METRICS else "InstancesFailedOther"] += 1
+
+    def rejected(self, reason: str) -> None:
+        """Count a rejected association by the name of its reason."""
+        name = f"Rejections{reason}"
+        self._counts["Rejections"] += 1
+        self._counts[name if name in METRICS else "RejectionsOther"] += 1
+
+    def take_line(self, gauges: dict[str, float]) -> dict[str, Any]:
+        """Return one line with everything counted since the last one, and the gauges as they are now."""
+        values: dict[str, Any] = {name: self._counts[name] for name, unit in METRICS.items() if unit != "Seconds"}
+        values |= gauges
+        if self._put_seconds:
+            values["PutSeconds"] = [round(seconds, 6) for seconds in self._put_seconds]
+        self._counts.clear()
+        self._put_seconds = []
+        self._puts = 0
+        metrics = [{"Name": name, "Unit": METRICS[name]} for name in values]
+        return {
+            "_aws": {
+                "Timestamp": int(time.time() * 1000),
+                "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": metrics}],
+            },
+            DIMENSION: self._stack_name or "local",
+            **values,
+        }

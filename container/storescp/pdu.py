@@ -1,0 +1,312 @@
+"""Protocol data units of the DICOM upper layer, as an acceptor needs them (PS3.8 section 9.3, PS3.7 Annex D).
+
+Decoding is strict about structure (lengths must add up) and tolerant of content (items that are not known are
+skipped, titles and UIDs may be padded with spaces or NULs), because devices differ in the latter only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from struct import Struct, error, pack
+from typing import Final
+
+from storescp.uids import APPLICATION_CONTEXT, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+
+PDU_HEADER: Final = Struct(">BxI")
+_ITEM_HEADER: Final = Struct(">BxH")
+_ASSOCIATE_HEADER_LENGTH: Final = 68
+
+
+class PduType(IntEnum):
+    """PDU types (PS3.8 9.3)."""
+
+    A_ASSOCIATE_RQ = 0x01
+    A_ASSOCIATE_AC = 0x02
+    A_ASSOCIATE_RJ = 0x03
+    P_DATA_TF = 0x04
+    A_RELEASE_RQ = 0x05
+    A_RELEASE_RP = 0x06
+    A_ABORT = 0x07
+
+
+class AbortSource(IntEnum):
+    """Source of an A-ABORT (PS3.8 table 9-26)."""
+
+    SERVICE_USER = 0
+    SERVICE_PROVIDER = 2
+
+
+class AbortReason(IntEnum):
+    """Reason of a provider's A-ABORT (PS3.8 table 9-26)."""
+
+    NOT_SPECIFIED = 0
+    UNRECOGNIZED_PDU = 1
+    UNEXPECTED_PDU = 2
+    UNRECOGNIZED_PDU_PARAMETER = 4
+    UNEXPECTED_PDU_PARAMETER = 5
+    INVALID_PDU_PARAMETER_VALUE = 6
+
+
+class ContextResult(IntEnum):
+    """Result of one presentation context (PS3.8 table 9-18)."""
+
+    ACCEPTANCE = 0
+    ABSTRACT_SYNTAX_NOT_SUPPORTED = 3
+    TRANSFER_SYNTAXES_NOT_SUPPORTED = 4
+
+
+class PduError(ValueError):
+    """A PDU that breaks PS3.8; `reason` is what the A-ABORT has to say."""
+
+    def __init__(self, message: str, reason: AbortReason = AbortReason.INVALID_PDU_PARAMETER_VALUE) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedContext:
+    """One presentation context of an A-ASSOCIATE-RQ (PS3.8 9.3.2.2)."""
+
+    context_id: int
+    abstract_syntax: str
+    transfer_syntaxes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredContext:
+    """One presentation context of an A-ASSOCIATE-AC (PS3.8 9.3.3.2)."""
+
+    context_id: int
+    result: ContextResult
+    transfer_syntax: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoleSelection:
+    """SCP/SCU role selection of one SOP class (PS3.7 D.3.3.4)."""
+
+    sop_class: str
+    scu: bool
+    scp: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateRequest:
+    """A-ASSOCIATE-RQ (PS3.8 9.3.2).
+
+    `fixed_fields` are the 64 bytes of titles and reserved bytes that an answer repeats unchanged.
+    `maximum_length` is in bytes, 0: unlimited. `operations_window` is (invoked, performed), 0: unlimited, or
+    None if it was not proposed.
+    """
+
+    protocol_version: int
+    fixed_fields: bytes
+    called_ae_title: str
+    calling_ae_title: str
+    application_context: str
+    contexts: tuple[ProposedContext, ...]
+    maximum_length: int = 0
+    implementation_class_uid: str = ""
+    implementation_version_name: str = ""
+    operations_window: tuple[int, int] | None = None
+    roles: tuple[RoleSelection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateAccept:
+    """A-ASSOCIATE-AC (PS3.8 9.3.3); fields as in `AssociateRequest`."""
+
+    fixed_fields: bytes
+    contexts: tuple[AnsweredContext, ...]
+    maximum_length: int
+    operations_window: tuple[int, int] | None = None
+    roles: tuple[RoleSelection, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AssociateReject:
+    """A-ASSOCIATE-RJ (PS3.8 9.3.4): result, source and reason as table 9-21 numbers them."""
+
+    result: int
+    source: int
+    reason: int
+
+
+@dataclass(slots=True)
+class _UserInformation:
+    maximum_length: int = 0
+    implementation_class_uid: str = ""
+    implementation_version_name: str = ""
+    operations_window: tuple[int, int] | None = None
+    roles: list[RoleSelection] = field(default_factory=list)
+
+
+def decode_associate_request(body: bytes) -> AssociateRequest:
+    """Decode what follows the six bytes of header of an A-ASSOCIATE-RQ; raises `PduError`."""
+    if len(body) < _ASSOCIATE_HEADER_LENGTH:
+        raise PduError("A-ASSOCIATE-RQ is shorter than its fixed fields")
+    application_context = ""
+    contexts: dict[int, ProposedContext] = {}
+    user = _UserInformation()
+    for item_type, value in _items(body[_ASSOCIATE_HEADER_LENGTH:], "A-ASSOCIATE-RQ"):
+        if item_type == 0x10:
+            application_context = _uid(value)
+        elif item_type == 0x20:
+            context = _proposed_context(value)
+            if context.context_id in contexts:
+                raise PduError(f"presentation context {context.context_id} is proposed twice")
+            contexts[context.context_id] = context
+        elif item_type == 0x50:
+            user = _user_information(value)
+    return AssociateRequest(
+        protocol_version=int.from_bytes(body[0:2], "big"),
+        fixed_fields=body[4:_ASSOCIATE_HEADER_LENGTH],
+        called_ae_title=_title(body[4:20]),
+        calling_ae_title=_title(body[20:36]),
+        application_context=application_context,
+        contexts=tuple(contexts.values()),
+        maximum_length=user.maximum_length,
+        implementation_class_uid=user.implementation_class_uid,
+        implementation_version_name=user.implementation_version_name,
+        operations_window=user.operations_window,
+        roles=tuple(user.roles),
+    )
+
+
+def encode_associate_accept(accept: AssociateAccept) -> bytes:
+    """Encode an A-ASSOCIATE-AC."""
+    items = [_item(0x10, APPLICATION_CONTEXT.encode())]
+    for context in accept.contexts:
+        syntax = _item(0x40, context.transfer_syntax.encode("latin-1"))
+        items.append(_item(0x21, pack("BxBx", context.context_id, context.result) + syntax))
+    items.append(_item(0x50, _encode_user_information(accept)))
+    return _pdu(PduType.A_ASSOCIATE_AC, pack(">H2x", 1) + accept.fixed_fields + b"".join(items))
+
+
+def encode_associate_reject(reject: AssociateReject) -> bytes:
+    """Encode an A-ASSOCIATE-RJ."""
+    return _pdu(PduType.A_ASSOCIATE_RJ, pack("xBBB", reject.result, reject.source, reject.reason))
+
+
+def encode_release_response() -> bytes:
+    """Encode an A-RELEASE-RP."""
+    return _pdu(PduType.A_RELEASE_RP, bytes(4))
+
+
+def encode_abort(source: AbortSource, reason: AbortReason) -> bytes:
+    """Encode an A-ABORT; the reason of a service user is not significant and sent as 0 (PS3.8 9.3.8)."""
+    return _pdu(PduType.A_ABORT, pack("xxBB", source, reason if source == AbortSource.SERVICE_PROVIDER else 0))
+
+
+def encode_command_pdus(context_id: int, command: bytes, maximum_length: int) -> bytes:
+    """Encode a command set as P-DATA-TF PDUs of at most `maximum_length` bytes each (0: unlimited)."""
+    size = max(maximum_length - 6, 2) if maximum_length else len(command)
+    pdus = []
+    for start in range(0, len(command), size):
+        fragment = command[start : start + size]
+        control = 0x03 if start + size >= len(command) else 0x01
+        header = pack(">BxIIBB", PduType.P_DATA_TF, len(fragment) + 6, len(fragment) + 2, context_id, control)
+        pdus.append(header + fragment)
+    return b"".join(pdus)
+
+
+def _encode_user_information(accept: AssociateAccept) -> bytes:
+    items = [
+        _item(0x51, pack(">I", accept.maximum_length)),
+        _item(0x52, IMPLEMENTATION_CLASS_UID.encode()),
+    ]
+    if accept.operations_window is not None:
+        items.append(_item(0x53, pack(">HH", *accept.operations_window)))
+    for role in accept.roles:
+        uid = role.sop_class.encode("latin-1")
+        items.append(_item(0x54, pack(">H", len(uid)) + uid + bytes((role.scu, role.scp))))
+    items.append(_item(0x55, IMPLEMENTATION_VERSION_NAME.encode()))
+    return b"".join(items)
+
+
+def _user_information(value: bytes) -> _UserInformation:
+    """Read the user information; identity and extended negotiation ask nothing of a Storage SCP (PS3.7 D.3.3.5-7).
+
+    An acceptor that does not support user identity negotiation accepts without the positive response, and one
+    that does not support an extended negotiation leaves its item out.
+    """
+    user = _UserInformation()
+    for item_type, item in _items(value, "user information"):
+        if item_type == 0x51:
+            user.maximum_length = int.from_bytes(_exactly(item, 4, "maximum length"), "big")
+        elif item_type == 0x52:
+            user.implementation_class_uid = _uid(item)
+        elif item_type == 0x53:
+            window = _exactly(item, 4, "asynchronous operations window")
+            user.operations_window = (int.from_bytes(window[:2], "big"), int.from_bytes(window[2:], "big"))
+        elif item_type == 0x54:
+            user.roles.append(_role_selection(item))
+        elif item_type == 0x55:
+            user.implementation_version_name = _text(item)
+    return user
+
+
+def _role_selection(item: bytes) -> RoleSelection:
+    length = int.from_bytes(item[:2], "big")
+    if len(item) != 2 + length + 2:
+        raise PduError("the lengths of a role selection item do not add up")
+    return RoleSelection(_uid(item[2 : 2 + length]), bool(item[-2]), bool(item[-1]))
+
+
+def _proposed_context(value: bytes) -> ProposedContext:
+    if len(value) < 4:
+        raise PduError("a presentation context item is shorter than its fixed fields")
+    context_id = value[0]
+    if not context_id % 2:
+        raise PduError(f"presentation context id {context_id} is not odd")
+    abstract_syntax = ""
+    transfer_syntaxes = []
+    for item_type, item in _items(value[4:], "presentation context"):
+        if item_type == 0x30:
+            abstract_syntax = _uid(item)
+        elif item_type == 0x40:
+            transfer_syntaxes.append(_uid(item))
+    if not abstract_syntax or not transfer_syntaxes:
+        raise PduError(f"presentation context {context_id} lacks its abstract or its transfer syntax")
+    return ProposedContext(context_id, abstract_syntax, tuple(transfer_syntaxes))
+
+
+def _items(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
+    position = 0
+    while position < len(data):
+        try:
+            item_type, length = _ITEM_HEADER.unpack_from(data, position)
+        except error:
+            raise PduError(f"an item header of the {where} is cut off") from None
+        position += _ITEM_HEADER.size
+        if position + length > len(data):
+            raise PduError(f"an item of the {where} is longer than what holds it")
+        yield item_type, data[position : position + length]
+        position += length
+
+
+def _item(item_type: int, value: bytes) -> bytes:
+    return _ITEM_HEADER.pack(item_type, len(value)) + value
+
+
+def _pdu(pdu_type: PduType, body: bytes) -> bytes:
+    return PDU_HEADER.pack(pdu_type, len(body)) + body
+
+
+def _exactly(value: bytes, length: int, name: str) -> bytes:
+    if len(value) != length:
+        raise PduError(f"the {name} item has {len(value)} bytes, not {length}")
+    return value
+
+
+def _uid(value: bytes) -> str:
+    return value.decode("latin-1").strip("\0 ")
+
+
+def _title(value: bytes) -> str:
+    return _text(value.replace(b"\0", b" "))
+
+
+def _text(value: bytes) -> str:
+    """Printable text of what a stranger sent, for comparison and for the log."""
+    return "".join(c if " " <= c <= "~" else "?" for c in value.decode("latin-1")).strip()

@@ -1,0 +1,265 @@
+"""The upper layer of an association acceptor, without I/O (PS3.8 section 9.2).
+
+Bytes go in, events come out; decisions go in, bytes come out. Nothing here knows of sockets, clocks or other
+associations: whoever owns the connection moves the bytes and, while `artim_runs`, keeps the ARTIM timer.
+
+P-DATA is never collected: a fragment is handed on as it arrives, as a view of the caller's bytes, so that the
+memory an association takes does not depend on the size of PDUs that the peer chooses.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from struct import Struct
+from typing import Final, NamedTuple
+
+from storescp.pdu import (
+    PDU_HEADER,
+    AbortReason,
+    AbortSource,
+    AssociateAccept,
+    AssociateReject,
+    AssociateRequest,
+    PduError,
+    PduType,
+    decode_associate_request,
+    encode_abort,
+    encode_associate_accept,
+    encode_associate_reject,
+    encode_release_response,
+)
+
+# 128 contexts with every transfer syntax of PS3.6 fit in.
+MAXIMUM_ASSOCIATE_REQUEST_LENGTH: Final = 512 * 1024
+_PDV_HEADER: Final = Struct(">IBB")
+
+
+class State(Enum):
+    """States of PS3.8 table 9-6 to 9-9 in which an acceptor can be."""
+
+    AWAITING_ASSOCIATE_REQUEST = "Sta2"
+    AWAITING_ASSOCIATE_DECISION = "Sta3"
+    ESTABLISHED = "Sta6"
+    AWAITING_RELEASE_DECISION = "Sta8"
+    AWAITING_CLOSE = "Sta13"
+
+
+class AssociateRequested(NamedTuple):
+    """An A-ASSOCIATE-RQ arrived whole: answer with `accept` or `reject`."""
+
+    request: AssociateRequest
+
+
+class Fragment(NamedTuple):
+    """Bytes of a presentation data value; `is_last` is true for the end of the last fragment (PS3.8 E.2)."""
+
+    context_id: int
+    is_command: bool
+    is_last: bool
+    data: memoryview
+
+
+class ReleaseRequested(NamedTuple):
+    """An A-RELEASE-RQ arrived: answer with `release`."""
+
+
+class Aborted(NamedTuple):
+    """The peer aborted; nothing is to be answered."""
+
+    source: int
+    reason: int
+
+
+class Violation(NamedTuple):
+    """The peer broke the protocol: send `answer`, an A-ABORT, then wait for the close under ARTIM."""
+
+    answer: bytes
+    reason: AbortReason
+    message: str
+
+
+Event = AssociateRequested | Fragment | ReleaseRequested | Aborted | Violation
+
+_EXPECTED: Final = {
+    State.AWAITING_ASSOCIATE_REQUEST: {PduType.A_ASSOCIATE_RQ, PduType.A_ABORT},
+    State.AWAITING_ASSOCIATE_DECISION: {PduType.A_ABORT},
+    State.ESTABLISHED: {PduType.P_DATA_TF, PduType.A_RELEASE_RQ, PduType.A_ABORT},
+    State.AWAITING_RELEASE_DECISION: {PduType.A_ABORT},
+}
+_KNOWN: Final = frozenset(PduType)
+_LENGTHS: Final = {
+    PduType.A_ASSOCIATE_RQ: range(MAXIMUM_ASSOCIATE_REQUEST_LENGTH + 1),
+    PduType.A_RELEASE_RQ: range(4, 5),
+    PduType.A_ABORT: range(4, 5),
+}
+
+
+class UpperLayer:
+    """One association, seen by its acceptor."""
+
+    __slots__ = (
+        "_context_id",
+        "_control",
+        "_fragment_left",
+        "_maximum_length",
+        "_partial",
+        "_pdu_left",
+        "_pdu_type",
+        "state",
+    )
+
+    def __init__(self, maximum_length: int) -> None:
+        """`maximum_length` in bytes is what we offer for P-DATA-TF (PS3.8 D.1.1), 0: unlimited."""
+        self.state = State.AWAITING_ASSOCIATE_REQUEST
+        self._maximum_length = maximum_length
+        self._partial = bytearray()  # a header, or the body of a PDU that is not P-DATA-TF
+        self._pdu_type = 0  # of the PDU whose body is being read, 0: a header is next
+        self._pdu_left = 0
+        self._fragment_left = -1  # bytes left of the fragment being read, -1: a PDV header is next
+        self._context_id = 0
+        self._control = 0
+
+    @property
+    def artim_runs(self) -> bool:
+        """Whether the ARTIM timer has to run now (PS3.8 9.1.5)."""
+        return self.state in (State.AWAITING_ASSOCIATE_REQUEST, State.AWAITING_CLOSE)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes kept of a PDU that has not arrived whole."""
+        return len(self._partial)
+
+    def receive(self, data: memoryview) -> Iterator[Event]:
+        """Take bytes as they came from the network and yield what they mean.
+
+        An event is to be answered before the next one is asked for. A `Fragment` is valid only until then:
+        its data are a view of `data`.
+        """
+        position = 0
+        end = len(data)
+        while self.state is not State.AWAITING_CLOSE:
+            if self._fragment_left >= 0:
+                taken = min(self._fragment_left, end - position)
+                self._fragment_left -= taken
+                self._pdu_left -= taken
+                control = self._control
+                if not self._fragment_left:
+                    self._fragment_left = -1
+                    if not self._pdu_left:
+                        self._pdu_type = 0
+                elif not taken:
+                    return
+                chunk = data[position : position + taken]
+                position += taken
+                yield Fragment(
+                    self._context_id,
+                    bool(control & 1),
+                    control & 2 != 0 and self._fragment_left < 0,
+                    chunk,
+                )
+                continue
+            needed = self._needed()
+            if self._partial or end - position < needed:
+                taken = min(needed - len(self._partial), end - position)
+                self._partial += data[position : position + taken]
+                position += taken
+                if len(self._partial) < needed:
+                    return
+                unit = bytes(self._partial)
+                self._partial.clear()
+            else:
+                unit = bytes(data[position : position + needed])
+                position += needed
+            try:
+                event = self._take(unit)
+            except PduError as error:
+                event = self._violation(error)
+            if event is not None:
+                yield event
+
+    def accept(self, accept: AssociateAccept) -> bytes:
+        """AE-7: answer the request with an A-ASSOCIATE-AC."""
+        self._leave(State.AWAITING_ASSOCIATE_DECISION, State.ESTABLISHED)
+        return encode_associate_accept(accept)
+
+    def reject(self, reject: AssociateReject) -> bytes:
+        """AE-8: answer the request with an A-ASSOCIATE-RJ."""
+        self._leave(State.AWAITING_ASSOCIATE_DECISION, State.AWAITING_CLOSE)
+        return encode_associate_reject(reject)
+
+    def release(self) -> bytes:
+        """AR-4: answer the release with an A-RELEASE-RP."""
+        self._leave(State.AWAITING_RELEASE_DECISION, State.AWAITING_CLOSE)
+        return encode_release_response()
+
+    def abort(
+        self,
+        source: AbortSource = AbortSource.SERVICE_USER,
+        reason: AbortReason = AbortReason.NOT_SPECIFIED,
+    ) -> bytes:
+        """AA-1, AA-8: end the association from this side, in any state."""
+        self.state = State.AWAITING_CLOSE
+        self._partial.clear()
+        return encode_abort(source, reason)
+
+    def _leave(self, state: State, following: State) -> None:
+        if self.state is not state:
+            raise RuntimeError(f"{self.state.name} is not {state.name}")
+        self.state = following
+
+    def _needed(self) -> int:
+        """Length in bytes of what has to be whole before it means something."""
+        if not self._pdu_type:
+            return PDU_HEADER.size
+        return _PDV_HEADER.size if self._pdu_type == PduType.P_DATA_TF else self._pdu_left
+
+    def _take(self, unit: bytes) -> Event | None:
+        if not self._pdu_type:
+            return self._take_pdu_header(unit)
+        if self._pdu_type == PduType.P_DATA_TF:
+            return self._take_pdv_header(unit)
+        return self._take_pdu(unit)
+
+    def _take_pdu_header(self, unit: bytes) -> None:
+        pdu_type, length = PDU_HEADER.unpack(unit)
+        if pdu_type not in _KNOWN:
+            raise PduError(f"PDU type {pdu_type:#04x} is not known", AbortReason.UNRECOGNIZED_PDU)
+        if pdu_type not in _EXPECTED[self.state]:
+            raise PduError(
+                f"{PduType(pdu_type).name} is not expected in {self.state.value}", AbortReason.UNEXPECTED_PDU
+            )
+        if pdu_type == PduType.P_DATA_TF:
+            if self._maximum_length and length > self._maximum_length:
+                raise PduError(f"a P-DATA-TF PDU of {length} bytes exceeds the {self._maximum_length} offered")
+            if length < _PDV_HEADER.size:
+                raise PduError("a P-DATA-TF PDU holds no presentation data value")
+        elif length not in _LENGTHS[PduType(pdu_type)]:
+            raise PduError(f"{PduType(pdu_type).name} has a length of {length} bytes")
+        self._pdu_type = pdu_type
+        self._pdu_left = length
+
+    def _take_pdv_header(self, unit: bytes) -> None:
+        length, self._context_id, self._control = _PDV_HEADER.unpack(unit)
+        if length < 2:
+            raise PduError("a presentation data value is shorter than its header")
+        self._fragment_left = length - 2
+        self._pdu_left -= _PDV_HEADER.size
+        rest = self._pdu_left - self._fragment_left
+        if rest < 0:
+            raise PduError("a presentation data value is longer than its PDU")
+        if 0 < rest < _PDV_HEADER.size:
+            raise PduError("a P-DATA-TF PDU ends within the header of a presentation data value")
+
+    def _take_pdu(self, unit: bytes) -> Event:
+        pdu_type, self._pdu_type = self._pdu_type, 0
+        if pdu_type == PduType.A_ASSOCIATE_RQ:
+            request = decode_associate_request(unit)
+            self.state = State.AWAITING_ASSOCIATE_DECISION
+            return AssociateRequested(request)
+        if pdu_type == PduType.A_RELEASE_RQ:
+            self.state = State.AWAITING_RELEASE_DECISION
+            return ReleaseRequested()
+        self.state = State.AWAITING_CLOSE
+        return Aborted(unit[2], unit[3])
+
+    def _violation(self, error: PduError) -> Violation:
+        return Violation(self.abort(AbortSource.SERVICE_PROVIDER, error.reason), error.reason, str(error))
