@@ -510,6 +510,12 @@ class Batch:
         return item if self.state in FINAL_STATES else item | {"unsettled": "1"}
 
 
+def tally(batch: Batch) -> Counter[str]:
+    """A batch's counts under their metrics' names."""
+    names = {"imported": "InstancesImported", "quarantined": "InstancesQuarantined", "not_primary": "InstancesNotPrimary"}
+    return Counter({metric: getattr(batch, name) for name, metric in names.items()})
+
+
 def batch_in(item: Item) -> Batch:
     """Read a batch item; raise Malformed if a field is not what `Batch` says."""
     values = {one.name: item[one.name] for one in fields(Batch) if one.name in item}
@@ -1076,7 +1082,7 @@ class Importer:
 
     def settle(self, batch: Batch, job: Job, results: Results, ended: float) -> None:
         """Delete what was imported, quarantine what was refused, and decide about the rest."""
-        objects = self.aws.list_objects(self.settings.landing_bucket, batch.prefix)
+        objects = self.fit_objects(batch)
         # What was stored after the job began is not what the job has read: it waits for another one.
         late = [found for found in objects if found.modified > job.submitted_at]
         open_cases = [found for found in objects if found.modified <= job.submitted_at]
@@ -1143,7 +1149,7 @@ class Importer:
         if objects:
             batch.state = CLOSED
             return self.save(batch)
-        before = Counter({"InstancesImported": batch.imported, "InstancesNotPrimary": batch.not_primary})
+        before = tally(batch)
         children = [self.aws.get_item(f"BATCH#{child}", "BATCH") or {} for child in batch.children]
         batch.moved = sum(int(child.get("expected", 0)) for child in children)
         batch.settled_at = iso(self.aws.now())
@@ -1153,8 +1159,7 @@ class Importer:
         if batch.missing:
             self.delay(batch, SLOW_RETRY_SECONDS)
         self.save(batch)
-        after = Counter({"InstancesImported": batch.imported, "InstancesNotPrimary": batch.not_primary})
-        self.counts.update(after - before)
+        self.counts.update(tally(batch) - before)
         if batch.missing:
             self.trouble("instances are missing that the receiver counted", batch=batch.batch, missing=batch.missing)
             return None
@@ -1218,7 +1223,6 @@ class Importer:
             _, _, study, series, sop = found.key.removesuffix(".dcm").split("/")
             about = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": sop}
             self.put_aside(batch.batch, sop, found, refusal, {**about, "job_id": job_id, "attempt": batch.attempt})
-            self.counts["InstancesQuarantined"] += 1
             log("WARNING", "instance quarantined", batch=batch.batch, key=found.key, kind=refusal.kind)
 
     def quarantine_foreign(self, strays: list[Found], reason: str = "") -> None:
@@ -1261,7 +1265,7 @@ class Importer:
     def split(self, batch: Batch) -> None:
         """Move the objects below two new prefixes; only when all have moved are these batches of their own."""
         landing, halves = self.settings.landing_bucket, batch.children[-2:]
-        objects = self.aws.list_objects(landing, batch.prefix)
+        objects = self.fit_objects(batch)
         self.count(batch, [], moving=objects)
         for start in range(0, len(objects), 100):
             self.check()

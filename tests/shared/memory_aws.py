@@ -145,9 +145,9 @@ class World:
     # - HealthImaging -
 
     def start(self, name: str, token: str, input_prefix: str, output_prefix: str) -> MemoryJob:
-        for job in self.jobs.values():
-            if job.token == token and self.time - job.job.submitted_at <= self.token_seconds:
-                return job
+        for known in self.jobs.values():
+            if known.token == token and self.time - known.job.submitted_at <= self.token_seconds:
+                return known
         if self.starts_per_second:
             refill = (self.time - self.tokens_at) * self.starts_per_second
             self.tokens, self.tokens_at = min(self.starts_burst, self.tokens + refill), self.time

@@ -1,0 +1,220 @@
+"""Batches for the importer's tests, and the question that each of them ends with: is every instance accounted for?"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import index
+from memory_aws import LANDING, SETTINGS, MemoryAws, World
+
+Instance = tuple[str, str]  # batch as the receiver named it, and Study/Series/SOP
+Interrupt = Callable[[str, int, str], None]
+
+
+def batch_id(opened_at: float, number: int = 1) -> str:
+    """A batch id as the receiver makes them."""
+    stamp = index.iso(opened_at).translate(str.maketrans("", "", "-:.Z"))
+    return f"{stamp}Z-9f3a61c2-{number:04d}"
+
+
+def receive(
+    world: World, bodies: Iterable[bytes], number: int = 1, study: str = "1.2.3", close: bool = True
+) -> list[Instance]:
+    """What a receiver does: PUT the objects of a batch, then its manifest. Returns what was acknowledged."""
+    batch, opened_at = batch_id(world.time, number), world.time
+    acknowledged = []
+    for count, body in enumerate(bodies):
+        rest = f"{study}/{study}.1/{study}.1.{number}.{count + 1}"
+        world.put(LANDING, f"incoming/{batch}/{rest}.dcm", body)
+        acknowledged.append((batch, rest))
+    world.time += 3
+    if close:
+        close_batch(world, batch, len(acknowledged), opened_at)
+    return acknowledged
+
+
+def close_batch(world: World, batch: str, instances: int, stored_at: float) -> None:
+    """PUT a batch's manifest."""
+    times = {
+        "opened_at": index.iso(stored_at),
+        "last_stored_at": index.iso(stored_at),
+        "closed_at": index.iso(world.time),
+    }
+    manifest = {"schema": 1, "batch": batch, **times, "closed_by": "quiet", "instances": instances}
+    manifest |= {"bytes": 1, "calling_ae_titles": ["CT1"], "studies": []}
+    world.put(LANDING, f"batches/{batch}.json", json.dumps(manifest).encode())
+
+
+def good(count: int, first: int = 0) -> list[bytes]:
+    """Bodies that HealthImaging imports."""
+    return [b"DICM%d" % number for number in range(first, first + count)]
+
+
+def plain_batch(world: World) -> list[Instance]:
+    return receive(world, good(3))
+
+
+def bad_objects(world: World) -> list[Instance]:
+    return receive(world, [*good(2), b"BAD", b"", b"CONFLICT", b"FLAKY:1"])
+
+
+def never_imported(world: World) -> list[Instance]:
+    return receive(world, [*good(1), b"FLAKY:99", b"SILENT"])
+
+
+def orphan(world: World) -> list[Instance]:
+    return receive(world, good(3), close=False)
+
+
+def failing_job(world: World) -> list[Instance]:
+    return receive(world, [*good(3), b"POISON", *good(2, first=4)])
+
+
+def over_the_limit(world: World) -> list[Instance]:
+    return receive(world, good(7))
+
+
+def two_batches(world: World) -> list[Instance]:
+    return receive(world, [*good(2), b"BAD"], number=1) + receive(world, good(2), number=2, study="1.2.4")
+
+
+def late_object(world: World) -> list[Instance]:
+    """A PUT that S3 finishes after the receiver has given it up: while the job runs, and after the batch is settled."""
+    acknowledged = receive(world, good(2))
+    batch = acknowledged[0][0]
+    late = [(batch, f"1.2.3/1.2.3.1/1.2.3.9.{number}") for number in (1, 2)]
+
+    def come_late(job: object) -> None:
+        if late_keys := [rest for _, rest in late if rest not in come]:
+            come.append(late_keys[0])
+            world.put(LANDING, f"incoming/{batch}/{late_keys[0]}.dcm", b"DICM late")
+
+    come: list[str] = []
+    world.on_job_end = come_late
+    return acknowledged + late
+
+
+def foreign_objects(world: World) -> list[Instance]:
+    acknowledged = receive(world, good(2))
+    world.put(LANDING, "incoming/readme.txt", b"text")
+    world.put(LANDING, "incoming/my images/a.dcm", b"DICM")
+    world.put(LANDING, f"incoming/{acknowledged[0][0]}/thumbs.db", b"x")
+    world.put(LANDING, "batches/notes.json", b"{}")
+    return acknowledged
+
+
+SCENARIOS: dict[str, tuple[Callable[[World], list[Instance]], index.Settings]] = {
+    "plain batch": (plain_batch, SETTINGS),
+    "bad objects": (bad_objects, SETTINGS),
+    "never imported": (never_imported, SETTINGS),
+    "orphan": (orphan, SETTINGS),
+    "failing job": (failing_job, SETTINGS),
+    "over the limit": (over_the_limit, replace(SETTINGS, max_files_per_job=3)),
+    "two batches": (two_batches, SETTINGS),
+    "late object": (late_object, SETTINGS),
+    "foreign objects": (foreign_objects, SETTINGS),
+}
+
+
+def wake(
+    world: World, settings: index.Settings = SETTINGS, interrupt: Interrupt | None = None, skew: float = 0.0
+) -> None:
+    """One invocation of the function, with Lambda's 900 seconds."""
+    aws = MemoryAws(world, skew, interrupt)
+    index.reconcile(aws, settings, aws.now() + 870)
+
+
+def at_rest(world: World) -> bool:
+    """Say whether there is nothing left to do."""
+    open_keys = world.keys("incoming/") + world.keys("batches/")
+    return not open_keys and not world.index and not world.running and not world.late_results
+
+
+def wake_every_minute(world: World, settings: index.Settings = SETTINGS, minutes: int = 400, skew: float = 0.0) -> None:
+    """The schedule, until there is nothing left to do; three more wake-ups after that change nothing."""
+    for _ in range(minutes):
+        wake(world, settings, skew=skew)
+        world.time += 60
+        if at_rest(world):
+            break
+    for _ in range(3):
+        wake(world, settings, skew=skew)
+        world.time += 60
+
+
+def family(world: World, batch: str) -> list[index.Item]:
+    """The ledger's items of a batch and of all that it was split into."""
+    names = [pk for pk in world.ledger if pk == f"BATCH#{batch}" or pk.startswith(f"BATCH#{batch}.")]
+    return [world.ledger[name]["BATCH"] for name in sorted(names) if "BATCH" in world.ledger[name]]
+
+
+def problems(world: World, acknowledged: list[Instance], imports: int = 1) -> list[str]:
+    """One sentence for each thing that is not as promised. `imports`: how often an instance may have been imported."""
+    found = [f"{key} is still there" for key in world.keys("incoming/") + world.keys("batches/")]
+    found += [f"{pk} is {item['state']}" for pk, item in world.index.items()]
+    imported, quarantined = Counter[Instance](), Counter[Instance]()
+    for key, count in world.image_sets.items():
+        imported[origin(key)] += count
+    for key in world.keys("quarantine/"):
+        if index.INSTANCE_KEY.fullmatch(key.replace("quarantine/", "incoming/", 1)):
+            quarantined[origin(key)] += 1
+            if f"{key}.json" not in world.keys("quarantine/"):
+                found.append(f"{key} has no reason")
+    for instance in acknowledged:
+        if (imported[instance] > 0) + quarantined[instance] != 1:
+            found.append(f"{instance}: {imported[instance]} times imported, {quarantined[instance]} quarantined")
+        if imported[instance] > imports:
+            found.append(f"{instance}: {imported[instance]} times imported")
+    for batch in {batch for batch, _ in acknowledged}:
+        mine = [instance for instance in acknowledged if instance[0] == batch]
+        found += ledger_problems(world, batch, mine, imported, quarantined)
+    return found + study_problems(world, acknowledged, quarantined)
+
+
+def origin(key: str) -> Instance:
+    """The instance that an object is, whichever half of its batch it is in."""
+    _, batch, rest = key.removesuffix(".dcm").split("/", 2)
+    return batch.split(".")[0], rest
+
+
+def ledger_problems(
+    world: World, batch: str, mine: list[Instance], imported: Counter[Instance], quarantined: Counter[Instance]
+) -> list[str]:
+    items = family(world, batch)
+    found = [
+        f"{item['pk']}: {item['received']} received, {item['imported']} imported, {item['quarantined']} quarantined"
+        for item in items
+        if item["received"] != item["imported"] + item["quarantined"] or item["state"] not in index.FINAL_STATES
+    ]
+    told = sum(item["imported"] for item in items), sum(item["quarantined"] for item in items)
+    true = sum(1 for one in mine if imported[one]), sum(1 for one in mine if quarantined[one])
+    if told != true:
+        found.append(f"{batch}: the ledger says imported, quarantined = {told}; the facts say {true}")
+    records = [
+        item["object_key"]
+        for pk, rows in world.ledger.items()
+        if pk == f"BATCH#{batch}" or pk.startswith(f"BATCH#{batch}.")
+        for sk, item in rows.items()
+        if sk.startswith("QUARANTINED#")
+    ]
+    if sorted(map(origin, records)) != sorted(one for one in mine if quarantined[one]):
+        found.append(f"{batch}: quarantine items {records}")
+    return found
+
+
+def study_problems(world: World, acknowledged: list[Instance], quarantined: Counter[Instance]) -> list[str]:
+    found = []
+    for study in {rest.split("/")[0] for _, rest in acknowledged}:
+        rows = list(world.ledger[f"STUDY#{study}"].values())
+        mine = [instance for instance in acknowledged if instance[1].startswith(f"{study}/")]
+        refused = sum(1 for one in mine if quarantined[one])
+        told = tuple(sum(row[name] for row in rows) for name in ("received", "imported", "quarantined"))
+        if told != (len(mine), len(mine) - refused, refused):
+            found.append(f"study {study}: the ledger says {told} of {len(mine)}")
+        found += [
+            f"study {study}: {row['sk']} is {row['state']}" for row in rows if row["state"] not in index.FINAL_STATES
+        ]
+    return found
