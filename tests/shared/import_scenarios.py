@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import index
 from memory_aws import LANDING, SETTINGS, MemoryAws, World
+
+import index
 
 Instance = tuple[str, str]  # batch as the receiver named it, and Study/Series/SOP
 Interrupt = Callable[[str, int, str], None]
