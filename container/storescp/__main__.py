@@ -21,6 +21,8 @@ def main() -> None:
         settings = read_settings(os.environ, cores())
     except SettingError as error:
         _fail(str(error), EXIT_USAGE)
+    if settings.product_code:
+        _register_usage(settings.product_code)
     raise_descriptor_limit()
     sockets = []
     for name, port in (("SCP_PORT", settings.scp_port), ("HEALTH_PORT", settings.health_port)):
@@ -33,6 +35,16 @@ def main() -> None:
         uvloop.run(serve(settings, os.environ, sockets[0], sockets[1], slots))
     except OSError as error:
         _fail(f"STORAGE_DIR={settings.storage_dir!r} cannot be used: {error.strerror}", EXIT_FAILURE)
+
+
+def _register_usage(product_code: str) -> None:
+    # Imported here: the urllib that it needs would cost every free listing a slower start.
+    from storescp.metering import MeteringError, register_usage
+
+    try:
+        register_usage(product_code, os.environ)
+    except MeteringError as error:
+        _fail(str(error), EXIT_FAILURE)
 
 
 def cores() -> int:

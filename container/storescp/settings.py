@@ -50,12 +50,14 @@ VARIABLES: Final = (
     Variable("WORKERS", "0", "0 to 256; 0: one a core", "processes that share the port"),
     Variable("STOP_SECONDS", "110", "1 to 86400", "seconds from SIGTERM until the last association is cut"),
     Variable("STACK_NAME", "", "a CloudFormation stack's name", "dimension StackName of the metrics"),
+    Variable("PRODUCT_CODE", "", "a Marketplace product code", "a paid listing's: usage is registered at start"),
     Variable("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", "least severe log lines that are written"),
     Variable("AWS_ENDPOINT_URL", "", "an http:// or https:// address", "endpoint instead of AWS's own"),
     Variable("AWS_ENDPOINT_URL_S3", "", "an http:// or https:// address", "the same, for S3 alone"),
 )
 _BY_NAME: Final = {variable.name: variable for variable in VARIABLES}
 _TITLE = re.compile(r"[ -\[\]-~]{1,16}")
+_PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -85,6 +87,7 @@ class Settings:
     workers: int
     stop_seconds: float
     stack_name: str
+    product_code: str
     log_level: str
     endpoint_url: str
 
@@ -119,6 +122,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         workers=workers,
         stop_seconds=reader.seconds("STOP_SECONDS", 1, 86400),
         stack_name=reader.text("STACK_NAME"),
+        product_code=reader.matching("PRODUCT_CODE", _PRODUCT_CODE),
         log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR")),
         endpoint_url=reader.url("AWS_ENDPOINT_URL_S3") or reader.url("AWS_ENDPOINT_URL"),
     )

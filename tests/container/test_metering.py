@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -205,3 +207,23 @@ def test_a_credentials_endpoint_that_is_gone_is_named(marketplace):
     url = f"{marketplace.url}/nothing"
     with pytest.raises(MeteringError, match=f"{urlsplit(url).path} could not be read"):
         register_usage("prodcode123", _task(marketplace, AWS_CONTAINER_CREDENTIALS_FULL_URI=url))
+
+
+def test_a_receiver_that_is_not_entitled_exits_with_the_sentence_before_its_port_opens(marketplace, tmp_path):
+    marketplace.answers = [_error("CustomerNotEntitledException")]
+    environment = _task(
+        marketplace, PRODUCT_CODE="prodcode123", STORAGE_DIR=str(tmp_path), SCP_PORT="0", HEALTH_PORT="0"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "storescp"],
+        env=environment | {"BIND_ADDRESS": "127.0.0.1"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    meaning = MEANINGS["CustomerNotEntitledException"]
+    assert (ended.returncode, ended.stdout) == (1, "")
+    sentence = f"Usage could not be registered: {meaning} (CustomerNotEntitledException)."
+    assert ended.stderr == f"storescp: {sentence}\n"
+    assert json.loads(marketplace.requests[0][1])["ProductCode"] == "prodcode123"
