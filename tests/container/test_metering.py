@@ -216,7 +216,7 @@ def test_a_receiver_that_is_not_entitled_exits_with_the_sentence_before_its_port
     )
     ended = subprocess.run(
         [sys.executable, "-m", "storescp"],
-        env=environment | {"BIND_ADDRESS": "127.0.0.1"},
+        env=environment | {"BIND_ADDRESS": "127.0.0.1", "HEALTH_PORT": "0"},
         capture_output=True,
         text=True,
         timeout=30,
