@@ -4,7 +4,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,11 @@ _SLOW_BYTES_PER_SECOND = 24_000
 
 @dataclass(frozen=True)
 class Sent:
-    """What senders report: wall seconds from the first connection to the last release, and successes."""
+    """What senders report: wall seconds from first to last, successes, and whose they were where that is known."""
 
     seconds: float
     acknowledged: int
+    uids: frozenset[str] = frozenset()
 
 
 def storescu(port: int, shares: Sequence[Sequence[Path]], *, nodelay: bool = False) -> Sent:
@@ -47,7 +48,7 @@ def storescu(port: int, shares: Sequence[Sequence[Path]], *, nodelay: bool = Fal
     return Sent(seconds, acknowledged)
 
 
-def windowed(port: int, objects: Sequence[Instance], window: int) -> Sent:
+def windowed(port: int, objects: Iterable[Instance], window: int) -> Sent:
     """One association of ours with that operations window; an acceptance of a smaller one is an error."""
     started = time.perf_counter()
     with Association(port, window=window) as association:
@@ -58,7 +59,7 @@ def windowed(port: int, objects: Sequence[Instance], window: int) -> Sent:
     return Sent(time.perf_counter() - started, acknowledged)
 
 
-def at_once(port: int, shares: Sequence[Sequence[Instance]], timeout_seconds: float = 300) -> Sent:
+def at_once(port: int, shares: Sequence[Iterable[Instance]], timeout_seconds: float = 300) -> Sent:
     """One association a share, each in a thread; an association that fails leaves what was acknowledged before."""
     statuses: list[dict[str, int]] = [{} for _ in shares]
 
@@ -78,7 +79,8 @@ def at_once(port: int, shares: Sequence[Sequence[Instance]], timeout_seconds: fl
     for thread in threads:
         thread.join()
     seconds = time.perf_counter() - started
-    return Sent(seconds, sum(status == SUCCESS for each in statuses for status in each.values()))
+    uids = frozenset(uid for each in statuses for uid, status in each.items() if status == SUCCESS)
+    return Sent(seconds, len(uids), uids)
 
 
 @contextmanager
@@ -110,11 +112,12 @@ def slow_sender(port: int) -> Iterator[None]:
 
 @contextmanager
 def idle_associations(port: int, count: int) -> Iterator[None]:
-    """`count` accepted associations that send nothing."""
+    """`count` accepted associations that send nothing, and are released at the end: each has to be alive by then."""
     with ExitStack() as stack:
-        for _ in range(count):
-            stack.enter_context(Association(port))
+        associations = [stack.enter_context(Association(port)) for _ in range(count)]
         yield
+        for association in associations:
+            association.release()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ A part of a multipart upload is no object; its completion is.
 import asyncio
 import json
 import sys
+from typing import cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import uvloop
@@ -54,8 +55,7 @@ class Connection(asyncio.BufferedProtocol):
         self._in_body = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer
