@@ -28,7 +28,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
@@ -512,7 +512,11 @@ class Batch:
 
 def tally(batch: Batch) -> Counter[str]:
     """A batch's counts under their metrics' names."""
-    names = {"imported": "InstancesImported", "quarantined": "InstancesQuarantined", "not_primary": "InstancesNotPrimary"}
+    names = {
+        "imported": "InstancesImported",
+        "quarantined": "InstancesQuarantined",
+        "not_primary": "InstancesNotPrimary",
+    }
     return Counter({metric: getattr(batch, name) for name, metric in names.items()})
 
 
@@ -684,6 +688,11 @@ class Lease:
         if not self.rung:
             self.write("", 0)
         return not self.rung
+
+    def drop(self) -> None:
+        """Give the lease back in whatever state the run is."""
+        with suppress(AwsError, LeaseLost):
+            self.write("", 0)
 
     def write(self, owner: str, expires: int) -> None:
         try:
@@ -876,7 +885,7 @@ class Importer:
             self.absorb_manifest(batch)
         elif not self.adopt(batch):
             return
-        batch.waiting_since = batch.closed_at
+        batch.waiting_since = batch.last_stored_at or batch.closed_at
         self.save(batch)
         log("INFO", "batch registered", batch=batch_id, closed_by=batch.closed_by, expected=batch.expected)
 
@@ -1083,8 +1092,7 @@ class Importer:
     def settle(self, batch: Batch, job: Job, results: Results, ended: float) -> None:
         """Delete what was imported, quarantine what was refused, and decide about the rest."""
         objects = self.fit_objects(batch)
-        # What was stored after the job began is not what the job has read: it waits for another one.
-        late = [found for found in objects if found.modified > job.submitted_at]
+        # What was stored after the job began is not what the job has read: it stays, for another one.
         open_cases = [found for found in objects if found.modified <= job.submitted_at]
         imported = [found for found in open_cases if found.key in results.imported]
         refused, left = [], []
@@ -1107,8 +1115,6 @@ class Importer:
         batch.ended_at, batch.message = iso(ended), job.message
         if left:
             self.decide(batch, job, left)
-        elif late:
-            self.another_attempt(batch, RETRY_SECONDS)
         else:
             self.finish(batch)
 
@@ -1271,9 +1277,6 @@ class Importer:
             self.check()
             pairs = [(found, self.child_key(batch, found.key)) for found in objects[start : start + 100]]
             self.delete(self.aws.copy(landing, pairs))
-        if self.aws.list_objects(landing, batch.prefix):
-            self.again = True
-            return
         for child in halves:
             count = len(self.aws.list_objects(landing, f"incoming/{child}/"))
             self.create_child(batch, child, count)
@@ -1325,12 +1328,14 @@ def reconcile(aws: Aws, settings: Settings, deadline: float) -> dict[str, float 
         importer.work()
     except OutOfTime:
         log("INFO", "time is over; the next wake-up goes on")
+        lease.drop()
     except LeaseLost:
         log("INFO", "another run has taken over")
     except AwsError as error:
         level = "INFO" if isinstance(error, TryLater | Conflict) else "ERROR"
         log(level, "a call failed; the next wake-up goes on", code=error.code)
         importer.counts["ImportErrors"] += level == "ERROR"
+        lease.drop()
     return importer.metrics()
 
 
