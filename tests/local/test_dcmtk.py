@@ -15,20 +15,26 @@ def file(name: str, syntax: str = "1.2.840.10008.1.2.1", sop_class: str = "1.2.8
 
 
 def test_each_file_gets_the_status_of_its_own_response() -> None:
-    files = [file("a"), file("b"), file("c")]
+    files = [file(name) for name in "abcde"]
     report = [
         "I: Requesting Association\n",
         "I: Sending file: /data/a\n",
         "I: Received Store Response (Success)\n",
         "I: Sending file: /data/b\n",
         "I: Received Store Response (Refused: OutOfResources)\n",
-        "E: No presentation context for: (CT) 1.2.840\n",
+        "I: Sending file: /data/c\n",
+        "E: Bad DICOM file: /data/c: Invalid stream\n",
+        "I: Sending file: /data/d\n",
+        "I: Received Store Response (Success)\n",
+        "E: Association lost\n",
     ]
     outcomes = [(sent.file.path.name, sent.status) for sent in dcmtk.outcomes(files, report)]
     assert outcomes == [
         ("a", "Success"),
         ("b", "Refused: OutOfResources"),
-        ("c", "not sent: No presentation context for: (CT) 1.2.840"),
+        ("c", "not sent: Bad DICOM file: Invalid stream"),
+        ("d", "Success"),
+        ("e", "not sent: Association lost"),
     ]
 
 

@@ -16,6 +16,7 @@ from storescp_cfn.local.study import DicomFile
 FOLDERS = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/dcmtk/bin")
 CONTEXTS_PER_ASSOCIATION = 120  # PS3.8 7.1.1.13 allows 128, odd ids from 1 to 255
 FILES_PER_ASSOCIATION = 500  # keeps the command line short
+NOT_SENT = "not sent"
 
 
 class DcmtkMissing(LocalError):
@@ -24,7 +25,10 @@ class DcmtkMissing(LocalError):
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of one file: `status` is dcmtk's word for the C-STORE response, `Success` when it was 0x0000."""
+    """What became of one file.
+
+    status: dcmtk's word for the C-STORE response, `Success` when it was 0x0000; or that it was not sent, and why.
+    """
 
     file: DicomFile
     status: str
@@ -32,6 +36,10 @@ class Sent:
     @property
     def acknowledged(self) -> bool:
         return self.status == "Success"
+
+    @property
+    def left_the_sender(self) -> bool:
+        return not self.status.startswith(NOT_SENT)
 
 
 def program(name: str) -> str:
@@ -119,18 +127,18 @@ def store(
 
 
 def outcomes(files: Sequence[DicomFile], lines: Iterable[str]) -> Iterator[Sent]:
-    """Read storescu's verbose report; a file that it does not speak of was not sent, for the last error it printed."""
-    by_path = {str(file.path): file for file in files}
-    current: DicomFile | None = None
-    trouble = "no response"
+    """Read storescu's verbose report; a file without a response was not sent, for the error printed last before the next."""
+    waiting = {str(file.path): file for file in files}
+    current, trouble = "", "no response"
     for line in lines:
-        if match := re.match(r"I: Sending file: (.*)", line.rstrip()):
-            current = by_path.get(match[1])
-        elif (match := re.match(r"I: Received Store Response \((.*)\)", line.rstrip())) and current is not None:
-            by_path.pop(str(current.path), None)
-            yield Sent(current, match[1])
-            current = None
-        elif match := re.match(r"[EF]: (.*)", line.rstrip()):
-            trouble = match[1]
-    for file in by_path.values():
-        yield Sent(file, f"not sent: {trouble}")
+        text = line.rstrip()
+        if match := re.match(r"I: Sending file: (.*)", text):
+            if current in waiting:
+                yield Sent(waiting.pop(current), f"{NOT_SENT}: {trouble}")
+            current, trouble = match[1], "no response"
+        elif (match := re.match(r"I: Received Store Response \((.*)\)", text)) and current in waiting:
+            yield Sent(waiting.pop(current), match[1])
+        elif match := re.match(r"[EF]: (.*)", text):
+            trouble = match[1].replace(f"{current}: ", "") if current else match[1]
+    for file in waiting.values():
+        yield Sent(file, f"{NOT_SENT}: {trouble}")

@@ -186,7 +186,7 @@ def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
     table.add_column("")
     table.add_column("count", justify="right")
     if sent:
-        table.add_row("sent", str(len(sent)))
+        table.add_row("sent", str(sum(outcome.left_the_sender for outcome in sent)))
         table.add_row("acknowledged", str(sum(outcome.acknowledged for outcome in sent)))
     table.add_row("stored", str(len(account.stored)))
     table.add_row("imported", str(len(account.imported)))
@@ -198,9 +198,15 @@ def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
 
 def remarks(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> list[str]:
     """What was not acknowledged and what was quarantined, each with its reason; long lists are counted."""
-    refused = [f"{outcome.file.path.name}: {outcome.status}" for outcome in sent if not outcome.acknowledged]
+    unread = [f"{outcome.file.path.name}: {outcome.status}" for outcome in sent if not outcome.left_the_sender]
+    refused = [
+        f"{outcome.file.path.name}: {outcome.status}"
+        for outcome in sent
+        if outcome.left_the_sender and not outcome.acknowledged
+    ]
     reasons = Counter(account.quarantined.values())
-    lines = shortened("Not acknowledged, and still with the sender:", refused)
+    lines = shortened("Not sent, because dcmtk cannot read the file:", unread)
+    lines += shortened("Refused with a failure status, and still with the sender:", refused)
     lines += shortened("Quarantined:", [f"{count} × {reason}" for reason, count in reasons.most_common()])
     return lines
 
