@@ -1,15 +1,20 @@
 """The console command `storescp`: read the environment, open the ports, serve."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 import uvloop
 
-from storescp.server import listen, raise_descriptor_limit, serve
-from storescp.settings import SettingError, read_settings
-from storescp.slots import Slots
+from storescp.connections import Connections, HandedOver, OwnPort
+from storescp.log import Log
+from storescp.server import WorkerReport, listen, raise_descriptor_limit, serve
+from storescp.settings import SettingError, Settings, read_settings
+from storescp.slots import SharedCounts, Slots
+from storescp.store import prepare_folder
+from storescp.supervisor import Supervisor
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -30,11 +35,44 @@ def main() -> None:
             sockets.append(listen(settings.bind_address, port))
         except OSError as error:
             _fail(f"{name}={port} cannot be opened on {settings.bind_address}: {error.strerror}", EXIT_FAILURE)
-    slots = Slots(settings.maximum_associations, settings.workers)
     try:
-        uvloop.run(serve(settings, os.environ, sockets[0], sockets[1], slots))
+        prepare_folder(settings)
     except OSError as error:
         _fail(f"STORAGE_DIR={settings.storage_dir!r} cannot be used: {error.strerror}", EXIT_FAILURE)
+    sys.exit(run(settings, *sockets))
+
+
+def run(settings: Settings, dicom: socket.socket, health: socket.socket) -> int:
+    """Serve on two open ports, in this process or in WORKERS of them; return the exit code."""
+    associations = SharedCounts(settings.workers)
+    closed = SharedCounts(settings.workers)
+    log = Log(settings.log_level)
+    log.info(
+        "receiver started",
+        scp_port=dicom.getsockname()[1],
+        health_port=health.getsockname()[1],
+        ae_title=settings.ae_title,
+        store=settings.dicom_bucket or settings.storage_dir,
+        workers=settings.workers,
+    )
+
+    def serve_worker(worker: int, connections: Connections) -> None:
+        slots = Slots(settings.maximum_associations, associations, worker)
+        report = WorkerReport(worker, closed)
+        uvloop.run(serve(settings, os.environ, connections, health, slots, report))
+
+    if settings.workers == 1:
+        serve_worker(0, OwnPort(dicom))
+        return 0
+    supervisor = Supervisor(
+        dicom,
+        settings.workers,
+        associations,
+        closed,
+        lambda worker, control: serve_worker(worker, HandedOver(control)),
+        log,
+    )
+    return supervisor.run()
 
 
 def _register_usage(product_code: str) -> None:

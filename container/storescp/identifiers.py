@@ -27,9 +27,7 @@ _ITEM: Final = (0xFFFE, 0xE000)
 _END_OF_ITEM: Final = (0xFFFE, 0xE00D)
 _END_OF_SEQUENCE: Final = (0xFFFE, 0xE0DD)
 # PS3.5 table 7.1-2: a 16 bit length follows these, two reserved bytes and a 32 bit length all others.
-_SHORT_VRS: Final = frozenset(
-    b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()  # noqa: SIM905
-)
+_SHORT_VRS: Final = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _INFLATED_STEP: Final = 64 * 1024
 _INFLATED_LIMIT: Final = 8 * 1024 * 1024
 

@@ -279,10 +279,7 @@ class IncomingObject:
         if self._deadline is not None:
             self._deadline.cancel()
         self._let_go()
-        if future.cancelled():
-            failure = "Object store did not answer in time"
-        else:
-            failure = self._describe(future.exception())
+        failure = "Object store did not answer in time" if future.cancelled() else self._describe(future.exception())
         batch, instance = self._batch, self._instance
         assert batch is not None and instance is not None
         if failure:

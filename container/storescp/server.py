@@ -1,6 +1,7 @@
 """One process of the receiver: its associations, its clock, its start and its stop."""
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ from typing import Final
 from storescp.acceptance import Policy
 from storescp.association import Association
 from storescp.batch import Batch, Batches, Limits, encode_manifest, utc_now
+from storescp.connections import Connections
 from storescp.health import HealthProtocol
 from storescp.incoming import StorageService
 from storescp.keys import manifest_key
@@ -19,7 +21,7 @@ from storescp.memory import MemoryBudget
 from storescp.metrics import Metrics
 from storescp.pdu import AssociateRequest
 from storescp.settings import MIB, Settings
-from storescp.slots import Slots
+from storescp.slots import SharedCounts, Slots
 from storescp.store import AlreadyExistsError, Store, StoreError, open_store
 
 READ_BYTES: Final = 256 * 1024
@@ -33,10 +35,22 @@ _MANIFEST_BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _MANIFEST_SECONDS_AT_STOP: Final = 5.0
 
 
+class WorkerReport:
+    """What a worker tells its supervisor: its number, and how many connections it is rid of."""
+
+    def __init__(self, worker: int, closed: SharedCounts) -> None:
+        self.worker = worker
+        self._closed = closed
+
+    def connection_closed(self) -> None:
+        """A connection is gone."""
+        self._closed.add(self.worker, 1)
+
+
 class Receiver:
     """What the associations of a process share, and who looks after them."""
 
-    def __init__(self, settings: Settings, store: Store, slots: Slots, worker: int, log: Log) -> None:
+    def __init__(self, settings: Settings, store: Store, slots: Slots, log: Log, report: WorkerReport) -> None:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
         self.policy = Policy(
@@ -62,7 +76,7 @@ class Receiver:
         self.read_view = memoryview(bytearray(READ_BYTES))
         self.is_stopping = False
         self._slots = slots
-        self._worker = worker
+        self._report = report
         self._log = log
         self._store = store
         self._pending: dict[Association, int] = {}  # oldest first, and the bytes each holds
@@ -125,15 +139,16 @@ class Receiver:
         """A connection is gone."""
         self._leave_pending(association)
         self._others.discard(association)
+        self._report.connection_closed()
         self.memory_returned()
 
     def take_slot(self) -> bool:
         """Take one of MAXIMUM_ASSOCIATIONS, if there is one."""
-        return self._slots.take(self._worker)
+        return self._slots.take()
 
     def give_slot_back(self) -> None:
         """Give it back."""
-        self._slots.give_back(self._worker)
+        self._slots.give_back()
 
     def memory_exhausted(self) -> None:
         """Stop reading everywhere, so that no more than what is under way is buffered."""
@@ -194,11 +209,12 @@ class Receiver:
         """Write what was counted since the last time."""
         now = self.loop.time()
         self._last_metrics = now
-        gauges = {
-            "OpenAssociations": len(self._established),
+        gauges: dict[str, float] = {
             "BatchAgeSeconds": round(self.storage.batches.oldest_age_seconds(now), 3),
             "BytesBuffered": self.storage.memory.bytes_in_use,
         }
+        if self._report.worker == 0:  # one worker for all, so that a sum over tasks is right
+            gauges["OpenAssociations"] = self._slots.total()
         write_line(self.storage.metrics.take_line(gauges))
 
     # Batches
@@ -268,36 +284,28 @@ class Receiver:
 async def serve(
     settings: Settings,
     environment: Mapping[str, str],
-    dicom_socket: socket.socket,
+    connections: Connections,
     health_socket: socket.socket,
     slots: Slots,
-    worker: int = 0,
+    report: WorkerReport,
 ) -> None:
-    """Serve in this process until SIGTERM or SIGINT."""
+    """Serve in this process until SIGTERM or SIGINT, or until the supervisor is gone."""
     loop = asyncio.get_running_loop()
     log = Log(settings.log_level)
-    store = open_store(settings, environment)
-    receiver = Receiver(settings, store, slots, worker, log)
+    receiver = Receiver(settings, open_store(settings, environment), slots, log, report)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     health = await loop.create_server(lambda: HealthProtocol(receiver.unready_because), sock=health_socket)
-    dicom = await loop.create_server(lambda: Association(receiver), sock=dicom_socket, backlog=1024)
+    await connections.start(lambda: Association(receiver), stopping.set)
     receiver.start_clock()
-    log.info(
-        "receiver started",
-        scp_port=dicom_socket.getsockname()[1],
-        health_port=health_socket.getsockname()[1],
-        ae_title=settings.ae_title,
-        store=settings.dicom_bucket or settings.storage_dir,
-        workers=settings.workers,
-    )
+    gc.freeze()  # what is there now stays: no need to look at it again
     await stopping.wait()
-    log.info("receiver stops", associations=slots.total())
-    dicom.close()
+    log.info("receiver stops", associations=slots.total(), worker=report.worker)
+    connections.stop()
     await receiver.stop()
     health.close()
-    log.info("receiver stopped")
+    log.info("receiver stopped", worker=report.worker)
 
 
 def listen(address: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""How many associations are open, counted over all workers in memory that they share."""
+"""Counts that the workers share: how many associations are open, how many connections were closed."""
 
 import mmap
 from struct import Struct
@@ -7,43 +7,56 @@ from typing import Final
 _COUNT: Final = Struct("=q")
 
 
+class SharedCounts:
+    """One number a worker, in memory that all processes share; no worker writes what another one writes."""
+
+    def __init__(self, workers: int) -> None:
+        """To be made before the workers are forked."""
+        self._workers = workers
+        self._memory = mmap.mmap(-1, _COUNT.size * workers)
+
+    def add(self, worker: int, amount: int) -> None:
+        """Add to a worker's number."""
+        _COUNT.pack_into(self._memory, worker * _COUNT.size, self.of(worker) + amount)
+
+    def clear(self, worker: int) -> None:
+        """Begin again at zero, after a worker's death."""
+        _COUNT.pack_into(self._memory, worker * _COUNT.size, 0)
+
+    def of(self, worker: int) -> int:
+        """A worker's number."""
+        count: int = _COUNT.unpack_from(self._memory, worker * _COUNT.size)[0]
+        return count
+
+    def total(self) -> int:
+        """The sum of all workers' numbers."""
+        return sum(map(self.of, range(self._workers)))
+
+
 class Slots:
-    """One count a worker, so that no worker ever writes what another one writes.
+    """MAXIMUM_ASSOCIATIONS, over all workers.
 
     A worker first counts itself in and then adds up; two that do so at the same moment for the last slot may
     both be refused (a transient rejection), but the limit is never exceeded.
     """
 
-    def __init__(self, maximum: int, workers: int) -> None:
-        """To be made before the workers are forked."""
+    def __init__(self, maximum: int, counts: SharedCounts, worker: int) -> None:
         self._maximum = maximum
-        self._workers = workers
-        self._counts = mmap.mmap(-1, _COUNT.size * workers)
+        self._counts = counts
+        self._worker = worker
 
-    def take(self, worker: int) -> bool:
-        """Take a slot for a worker, or return False: the limit is reached."""
-        self._add(worker, 1)
-        if self.total() > self._maximum:
-            self._add(worker, -1)
+    def take(self) -> bool:
+        """Take a slot, or return False: the limit is reached."""
+        self._counts.add(self._worker, 1)
+        if self._counts.total() > self._maximum:
+            self._counts.add(self._worker, -1)
             return False
         return True
 
-    def give_back(self, worker: int) -> None:
+    def give_back(self) -> None:
         """Give a slot back."""
-        self._add(worker, -1)
-
-    def clear(self, worker: int) -> None:
-        """Give back all slots of a worker that died."""
-        _COUNT.pack_into(self._counts, worker * _COUNT.size, 0)
-
-    def of(self, worker: int) -> int:
-        """Slots that a worker holds."""
-        count: int = _COUNT.unpack_from(self._counts, worker * _COUNT.size)[0]
-        return count
+        self._counts.add(self._worker, -1)
 
     def total(self) -> int:
-        """Slots that all workers hold."""
-        return sum(map(self.of, range(self._workers)))
-
-    def _add(self, worker: int, amount: int) -> None:
-        _COUNT.pack_into(self._counts, worker * _COUNT.size, self.of(worker) + amount)
+        """Slots taken by all workers."""
+        return self._counts.total()

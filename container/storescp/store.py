@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -54,18 +55,24 @@ class Store:
         return obstore.put_async(self._backend, key, data, mode="create")  # type: ignore[return-value]
 
 
+def prepare_folder(settings: Settings) -> None:
+    """Make the folder, if there is no bucket; raises `OSError` if objects cannot be written there."""
+    if not settings.dicom_bucket:
+        Path(settings.storage_dir).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.storage_dir):
+            pass
+
+
 def open_store(settings: Settings, environment: Mapping[str, str]) -> Store:
     """Open the bucket or the folder that the settings name.
 
     Credentials are found the way AWS's SDKs find them: environment, the task's credentials endpoint, the
-    instance's. Nothing is contacted here. Raises `OSError` if the folder cannot be made.
+    instance's. Nothing is contacted here.
     """
     answer_seconds = settings.dimse_timeout * _ANSWER_SHARE
     if settings.dicom_bucket:
         return Store(_open_bucket(settings, environment), answer_seconds)
-    folder = Path(settings.storage_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    return Store(LocalStore(folder, automatic_cleanup=False), answer_seconds)
+    return Store(LocalStore(Path(settings.storage_dir)), answer_seconds)
 
 
 def _open_bucket(settings: Settings, environment: Mapping[str, str]) -> S3Store:

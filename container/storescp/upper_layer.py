@@ -214,10 +214,12 @@ class UpperLayer:
 
     def _take(self, unit: bytes) -> Event | None:
         if not self._pdu_type:
-            return self._take_pdu_header(unit)
-        if self._pdu_type == PduType.P_DATA_TF:
-            return self._take_pdv_header(unit)
-        return self._take_pdu(unit)
+            self._take_pdu_header(unit)
+        elif self._pdu_type == PduType.P_DATA_TF:
+            self._take_pdv_header(unit)
+        else:
+            return self._take_pdu(unit)
+        return None
 
     def _take_pdu_header(self, unit: bytes) -> None:
         pdu_type, length = PDU_HEADER.unpack(unit)

@@ -1,0 +1,152 @@
+"""One port, several processes: accept connections, hand each to the worker that has fewest, keep workers alive.
+
+The supervisor has neither an event loop nor threads, so that it can fork a worker at any time. Its death closes
+the workers' control sockets, which they take for a stop.
+"""
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from storescp.log import Log
+from storescp.slots import SharedCounts
+
+_RESTART_SECONDS: Final = 1.0
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+
+ServeWorker = Callable[[int, socket.socket], None]
+
+
+@dataclass(slots=True)
+class _Worker:
+    number: int
+    pid: int
+    control: socket.socket
+    handed_over: int = 0
+
+
+class Supervisor:
+    """Owns the port and the workers."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        workers: int,
+        associations: SharedCounts,
+        closed_connections: SharedCounts,
+        serve_worker: ServeWorker,
+        log: Log,
+    ) -> None:
+        """`serve_worker` runs in the forked process, with its number and its end of the control socket."""
+        self._listener = listener
+        self._number = workers
+        self._associations = associations
+        self._closed = closed_connections
+        self._serve_worker = serve_worker
+        self._log = log
+        self._workers: dict[int, _Worker] = {}  # by number
+        self._restart_at: dict[int, float] = {}
+        self._is_stopping = False
+        self._failed = False
+        self._selector = selectors.DefaultSelector()
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT, and until all workers have ended; return the exit code."""
+        wake, woken = socket.socketpair()
+        for end in (wake, woken):
+            end.setblocking(False)
+        for number in range(self._number):
+            self._fork(number)
+        for number in _SIGNALS:
+            signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+        self._selector.register(woken, selectors.EVENT_READ, lambda: woken.recv(4096))
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        while self._workers or not self._is_stopping:
+            for key, _ in self._selector.select(_RESTART_SECONDS / 4 if self._restart_at else None):
+                key.data()
+            self._reap()
+            self._restart_due()
+        return 1 if self._failed else 0
+
+    def _on_signal(self, number: int, _: object) -> None:
+        if number == signal.SIGCHLD or self._is_stopping:
+            return
+        self._is_stopping = True
+        self._restart_at.clear()
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        for worker in self._workers.values():
+            os.kill(worker.pid, signal.SIGTERM)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:  # out of descriptors or memory: the connection waits
+            self._log.error("connection not accepted", detail=str(error))
+            time.sleep(0.1)
+            return
+        with connection:
+            # One that cannot take it now is skipped; if none can, the connection is closed.
+            for worker in sorted(self._workers.values(), key=self._load):
+                try:
+                    socket.send_fds(worker.control, [b"c"], [connection.fileno()])
+                except OSError:
+                    continue
+                worker.handed_over += 1
+                return
+
+    def _load(self, worker: _Worker) -> int:
+        return worker.handed_over - self._closed.of(worker.number)
+
+    def _fork(self, number: int) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pid = os.fork()
+        if not pid:
+            self._become_worker(number, ours, theirs)
+        theirs.close()
+        ours.setblocking(False)
+        self._workers[number] = _Worker(number, pid, ours)
+
+    def _become_worker(self, number: int, ours: socket.socket, theirs: socket.socket) -> None:
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for signal_number in _SIGNALS:
+                signal.signal(signal_number, signal.SIG_DFL)
+            ours.close()
+            self._listener.close()
+            for worker in self._workers.values():
+                worker.control.close()
+            self._serve_worker(number, theirs)
+            code = 0
+        finally:
+            os._exit(code)  # the supervisor's own clean-up is not the worker's
+
+    def _reap(self) -> None:
+        for number, worker in tuple(self._workers.items()):
+            pid, status = os.waitpid(worker.pid, os.WNOHANG)
+            if not pid:
+                continue
+            del self._workers[number]
+            worker.control.close()
+            self._associations.clear(number)
+            self._closed.clear(number)
+            if self._is_stopping:
+                self._failed |= status != 0
+                continue
+            self._log.error("worker died", worker=number, status=os.waitstatus_to_exitcode(status))
+            self._restart_at[number] = time.monotonic() + _RESTART_SECONDS
+
+    def _restart_due(self) -> None:
+        for number, due in tuple(self._restart_at.items()):
+            if time.monotonic() >= due:
+                del self._restart_at[number]
+                self._fork(number)
