@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -65,6 +66,24 @@ class Deployment:
     metrics: int
 
 
+def deployment_of(template: Mapping[str, Any]) -> Deployment:
+    """What a rendered template runs when nobody changes a default."""
+    parameters, resources = template["Parameters"], template["Resources"].values()
+
+    def default(name: str) -> str:
+        return str(parameters[name]["Default"])
+
+    return Deployment(
+        tasks=int(default("TaskDesiredCount")),
+        vcpu=int(default("TaskCPU")) / 1024,
+        memory_gb=int(default("TaskMemoryLimit")) / 1024,
+        architecture=default("CpuArchitecture"),
+        retention_days=int(default("RetentionDays")),
+        alarms=sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in resources),
+        metrics=CUSTOM_METRICS,
+    )
+
+
 @dataclass(frozen=True)
 class Line:
     """One row of the estimate: what is counted, at what price, and the two months' sums in US dollars."""
@@ -119,6 +138,8 @@ WAKE_UPS_A_BATCH, SECONDS_A_BATCH, SECONDS_A_MINUTE_CALL = 2, 2.0, 0.1
 WRITES_A_BATCH, WRITES_A_STUDY, WRITES_A_WAKE_UP, READS_A_WAKE_UP = 6, 2, 2, 4
 # A closed batch: its manifest written, its prefix listed three times.
 LIST_CALLS_A_BATCH = 4
+# Names in the namespace StoreSCP that a stack keeps alive, rounded up; each is billed by the hour it is written in.
+CUSTOM_METRICS = 25
 LOG_GB_A_STUDY = 4e-6
 LOG_GB_A_TASK_MONTH = 0.1
 
@@ -273,3 +294,45 @@ def _watching(work: Workload, ours: Deployment) -> list[_Row]:
         ("Amazon CloudWatch", "alarms", "cloudwatch_alarm_month", ours.alarms, 0),
         ("Amazon CloudWatch", "dashboards", "cloudwatch_dashboard_month", 1 if ours.alarms else 0, 0),
     ]
+
+
+def markdown(found: Estimate) -> str:
+    """One Region's estimate as a Markdown table: what costs nothing on either side is left out."""
+    rows = [
+        f"| {line.service} | {line.unit} | {_price(line.price_usd)} | {line.ours:,.0f} | {line.ours_usd:,.2f} "
+        f"| {line.theirs:,.0f} | {line.theirs_usd:,.2f} |"
+        for line in found.lines
+        if line.ours or line.theirs
+    ]
+    head = "| Service | Unit | USD a unit | Ours | USD a month | One job an image | USD a month |"
+    total = f"| **Total** | | | | **{found.ours_usd:,.2f}** | | **{found.theirs_usd:,.2f}** |"
+    return "\n".join(
+        [f"## {found.region}\n", head, "| --- | --- | ---: | ---: | ---: | ---: | ---: |", *rows, total, *notes(found)]
+    )
+
+
+def notes(found: Estimate) -> list[str]:
+    """What has to be said with the numbers, a sentence each."""
+    said = [f"\nList prices of {found.as_of}, without free tier, discounts or tax."]
+    if found.estimated_prices:
+        said.append(f"Not seen on a price list of {found.region}, but estimated: {', '.join(found.estimated_prices)}.")
+    if not found.theirs_keeps_up:
+        said.append("One job an image cannot keep up: HealthImaging starts about one import job a second.")
+    return said
+
+
+def page(workload: Workload, deployment: Deployment, tables: list[str]) -> str:
+    """The cost estimate of a release: the month that is counted, and a table for each Region."""
+    return (
+        "# What a month costs\n\n"
+        f"{workload.studies_per_day:g} studies a day of {workload.images_per_study:g} images of {workload.image_mb:g} MB; "
+        f"{deployment.tasks} tasks of {deployment.vcpu:g} vCPU and {deployment.memory_gb:g} GB "
+        f"({deployment.architecture}); imported images are kept {deployment.retention_days} days in the landing bucket. "
+        "HealthImaging's storage is the first month's, on average half full; it grows with every month that is kept.\n\n"
+        "Beside it: one import job an image through AWS Step Functions, the way of the product on sale, with the same "
+        "load balancer and NAT gateway.\n\n" + "\n\n".join(tables) + "\n"
+    )
+
+
+def _price(usd: float) -> str:
+    return f"{usd:.10f}".rstrip("0").rstrip(".")

@@ -58,7 +58,8 @@ class Node:
     """One icon with a name and a note below it. `types` are the resource types that it stands for.
 
     note: a text, or a function of this node's resources (logical id to resource).
-    only: of those types, the logical ids that match; always: drawn though nothing in the template is it.
+    only: of those types, the logical ids that match. Drawn though no resource is it: `always`, or if the template has
+    `parameter`.
     """
 
     key: str
@@ -70,6 +71,7 @@ class Node:
     types: tuple[str, ...] = ()
     only: str = ""
     always: bool = False
+    parameter: str = ""
 
     def resources(self, resources: Resources) -> dict[str, Mapping[str, Any]]:
         """The template's resources that this node stands for."""
@@ -229,7 +231,7 @@ NODES: tuple[Node, ...] = (
         _count("role", "AWS::IAM::Role"),
         ("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::RolePolicy"),
     ),
-    Node("key", "AWSKeyManagementService", GATE, FOOT, "KMS key", "optional, yours", always=True),
+    Node("key", "AWSKeyManagementService", GATE, FOOT, "KMS key", "optional, yours", parameter="KmsKeyARN"),
     Node(
         "watch",
         "AmazonCloudWatch",
@@ -393,7 +395,9 @@ def draw(template: Mapping[str, Any], version: str) -> Picture:
     """
     resources: Resources = template["Resources"]
     _require_known(resources)
-    nodes = [node for node in NODES if node.always or node.resources(resources)]
+    nodes = [
+        node for node in NODES if node.always or node.parameter in template["Parameters"] or node.resources(resources)
+    ]
     canvas = _Canvas()
     title = f"StoreSCP for AWS HealthImaging {version}"
     canvas.text(title, 16, 32, TITLE_SIZE, "medium")
