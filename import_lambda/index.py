@@ -67,7 +67,7 @@ STARTS_PER_PASS = 30  # so that finished jobs are settled in between
 LEASE_SECONDS = 90
 LISTED_STUDIES = 100  # UIDs in a batch item, which DynamoDB limits to 400 KB; each study has its own item
 MANIFEST_LAG_SECONDS = 600  # how long a COMPLETED job's manifest may be missing before that is an error
-RETRY_SECONDS, SLOW_RETRY_SECONDS = 30, 3_600
+RETRY_SECONDS, SLOW_RETRY_SECONDS = 30, 900
 SPARE_SECONDS = 30  # kept of Lambda's time for leaving in order
 
 METRICS = {  # name: (unit, meaning); namespace StoreSCP, dimension StackName
@@ -600,7 +600,7 @@ def read_results(results: Results, body: bytes, failures: bool) -> None:
         told = told if isinstance(told, dict) else {}
         if failures:
             results.refused[key] = Refusal(str(told.get("exceptionType", "")), str(told.get("message", "")))
-        else:
+        else:  # a line of WARNING/ has an importResponse, too: the object was imported
             results.imported[key] = told.get("isPrimary") is not False
 
 
@@ -653,7 +653,7 @@ class Lease:
     def read(self) -> Item:
         """The lease item; a malformed one counts as free."""
         item = self.aws.get_item("LEASE", "LEASE") or {}
-        good = type(item.get("revision")) is int and type(item.get("expires")) is int
+        good = isinstance(item.get("owner"), str) and type(item.get("revision")) is type(item.get("expires")) is int
         return item if good else {"owner": "", "expires": 0, "revision": item.get("revision", 0)}
 
     def put(self, owner: str, expires: int, seen: Any) -> None:
@@ -747,7 +747,7 @@ class Importer:
             batch = self.known.get(batch_id)
             if batch is None or batch.state not in {CLOSED, STARTING} or not self.is_due(batch):
                 continue
-            if self.starting_ends or self.jobs_at_work(batch) >= self.settings.max_concurrent_jobs:
+            if self.starting_ends or self.jobs_at_work() >= self.settings.max_concurrent_jobs:
                 return
             if started == STARTS_PER_PASS:
                 self.again = True
@@ -813,9 +813,8 @@ class Importer:
         ahead = epoch(batch.next_try_at) - self.aws.now() if batch.next_try_at else 0.0
         return ahead <= 0 or ahead > 2 * SLOW_RETRY_SECONDS
 
-    def jobs_at_work(self, other_than: Batch) -> int:
-        busy = (one for one in self.known.values() if one.state in {STARTING, IMPORTING} and one is not other_than)
-        return sum(1 for _ in busy)
+    def jobs_at_work(self) -> int:
+        return sum(1 for batch in self.known.values() if batch.state == IMPORTING)
 
     def save(self, batch: Batch) -> None:
         """Write the item if it still is the one that was read, else raise Conflict."""
@@ -1068,13 +1067,13 @@ class Importer:
         results = self.read_files(files)
         try:
             summary = json.loads(self.aws.read(self.settings.results_bucket, manifest))["jobSummary"]
-            told = int(summary.get("numberOfImportedFiles", 0)), int(summary.get("numberOfScannedFiles", 0))
+            names = ("numberOfImportedFiles", "numberOfFilesWithCustomerError", "numberOfFilesWithServerError")
+            told = [int(summary.get(name) or 0) for name in names]
         except SURPRISES:
             self.trouble("a job's manifest cannot be read", batch=batch.batch, key=manifest)
-            told = 0, 0
-        listed = len(results.imported), len(results.imported | results.refused)
-        late = (listed[0] < told[0] or listed[1] < told[1]) and not results.unreadable
-        if late and self.aws.now() - job.ended_at < MANIFEST_LAG_SECONDS:
+            told = [0, 0, 0]
+        late = len(results.imported) < told[0] or len(results.refused) < told[1] + told[2]
+        if late and not results.unreadable and self.aws.now() - job.ended_at < MANIFEST_LAG_SECONDS:
             return None
         if late or results.unreadable:
             self.trouble("a job's lists are not complete", batch=batch.batch, job=job.id, lines=results.unreadable)
@@ -1084,7 +1083,7 @@ class Importer:
         """Read the ndjson files among `keys`, whatever they are called."""
         results = Results()
         for key in keys:
-            if "/SUCCESS/" in key or "/FAILURE/" in key:
+            if any(f"/{kind}/" in key for kind in ("SUCCESS", "WARNING", "FAILURE")):
                 self.check()
                 read_results(results, self.aws.read(self.settings.results_bucket, key), "/FAILURE/" in key)
         return results
@@ -1100,11 +1099,7 @@ class Importer:
             refusal = results.refused.get(found.key)
             if found.key in results.imported:
                 continue
-            if (
-                refusal
-                and not says(f"{refusal.kind} {refusal.message}", DENIALS)
-                and not says(refusal.kind, SERVICE_FAULTS)
-            ):
+            if refusal and not says(refusal.kind, DENIALS + SERVICE_FAULTS):
                 refused.append((found, refusal))
             else:
                 left.append((found, refusal or Refusal(f"Job{job.status}", job.message or "The job does not name it.")))
@@ -1122,7 +1117,7 @@ class Importer:
         """What becomes of the objects that a job has neither imported nor refused."""
         batch.tries += 1
         failed = job.status == "FAILED"
-        reason = job.message if failed else " ".join({f"{refusal.kind} {refusal.message}" for _, refusal in left})
+        reason = job.message if failed else " ".join({refusal.kind for _, refusal in left})
         over_limit = failed and "LIMIT" in job.message.upper()  # FILE_COUNTS_LIMIT_EXCEEDED and its like
         halving = failed and len(left) > 1
         if says(reason, DENIALS) and not over_limit:
@@ -1180,7 +1175,7 @@ class Importer:
         What is `moving` to another batch is not counted, but its studies' items are brought up to date.
         """
         outputs = self.aws.list_objects(self.settings.results_bucket, f"jobs/{batch.batch}/") if batch.attempt else []
-        imported = self.read_files([one.key for one in outputs if "/SUCCESS/" in one.key]).imported
+        imported = self.read_files([one.key for one in outputs if "/FAILURE/" not in one.key]).imported
         items = self.aws.query(f"BATCH#{batch.batch}", "QUARANTINED#")
         quarantined = {str(item.get("object_key")) for item in items}
         studies: dict[str, Counter[str]] = {found.key.split("/")[2]: Counter() for found in moving}
