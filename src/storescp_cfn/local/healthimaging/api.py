@@ -1,0 +1,201 @@
+"""One request in, one answer out: route, caller's permission, throttle, model, operation. No sockets.
+
+The doors below `/_emulator/` are not AWS.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from storescp_cfn.local.healthimaging.errors import NotEmulated, ServiceError
+from storescp_cfn.local.healthimaging.metadata import image_set_metadata
+from storescp_cfn.local.healthimaging.model import (
+    Answer,
+    Route,
+    ServiceModel,
+    build_answer,
+    json_answer,
+    parse_request,
+)
+from storescp_cfn.local.healthimaging.service import HealthImaging, Parameters
+from storescp_cfn.local.healthimaging.throttle import Throttle
+
+SERVICE_PRINCIPAL = "medical-imaging.amazonaws.com"
+ACCESS_KEY = re.compile(r"Credential=([^/,\s]+)/")
+EMULATOR = "/_emulator/"
+
+# Access key id, action, resource ARN, condition keys: may the owner of that key do it?
+Authorize = Callable[[str, str, str, Mapping[str, str]], bool]
+
+
+def allow_everybody(access_key_id: str, action: str, resource_arn: str, context: Mapping[str, str]) -> bool:
+    """For use without IAM."""
+    return True
+
+
+class Api:
+    """Answers requests."""
+
+    def __init__(self, service: HealthImaging, authorize: Authorize, model: ServiceModel | None = None) -> None:
+        self.service = service
+        self._authorize = authorize
+        self._model = model or ServiceModel()
+        self._throttle = Throttle()
+        self._operations: dict[str, Callable[[Parameters], Parameters]] = {
+            "CreateDatastore": service.create_datastore,
+            "DeleteDatastore": service.delete_datastore,
+            "GetDatastore": service.get_datastore,
+            "ListDatastores": service.list_datastores,
+            "StartDICOMImportJob": service.start_dicom_import_job,
+            "GetDICOMImportJob": service.get_dicom_import_job,
+            "ListDICOMImportJobs": service.list_dicom_import_jobs,
+            "SearchImageSets": service.search_image_sets,
+            "GetImageSet": service.get_image_set,
+            "ListImageSetVersions": service.list_image_set_versions,
+            "GetImageSetMetadata": self._get_image_set_metadata,
+        }
+
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Answer one request; `target` is path and query as they came."""
+        url = urlsplit(target)
+        query = dict(parse_qsl(url.query, keep_blank_values=True))
+        if url.path.startswith(EMULATOR):
+            return self._side_door(method, url.path.removeprefix(EMULATOR), query, body)
+        found = self._model.match(method, url.path)
+        if found is None:
+            return json_answer(
+                404, {"message": f"No operation has {method} {url.path}"}, _type("UnknownOperationException")
+            )
+        try:
+            return self._operate(*found, query, headers, body)
+        except ServiceError as error:
+            return self._model.error(error.code, error.message)
+        except NotEmulated as error:
+            return json_answer(501, {"message": str(error)}, _type("NotImplementedException"))
+
+    def _operate(
+        self,
+        route: Route,
+        labels: Mapping[str, str],
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> Answer:
+        if route.name not in self._operations:
+            raise NotEmulated(route.name)
+        access_key_id = _access_key_id(headers)
+        self._require(access_key_id, f"medical-imaging:{route.name}", self._resource(labels), {})
+        with self.service.lock:
+            self._refuse_too_many(route.name)
+            self._injected(route.name, "errors_before")
+            parameters = parse_request(route, labels, query, body)
+            if "dataAccessRoleArn" in parameters:
+                context = {"iam:PassedToService": SERVICE_PRINCIPAL}
+                self._require(access_key_id, "iam:PassRole", parameters["dataAccessRoleArn"], context)
+            answer = build_answer(route, self._operations[route.name](parameters))
+            self._injected(route.name, "errors_after")
+        return answer
+
+    def _resource(self, labels: Mapping[str, str]) -> str:
+        """The ARN that a policy must name: the image set, else the data store, else anything."""
+        datastore_id = labels.get("datastoreId")
+        if datastore_id is None:
+            return "*"
+        suffix = f"/imageset/{labels['imageSetId']}" if "imageSetId" in labels else ""
+        return f"{self.service.datastore_arn(datastore_id)}{suffix}"
+
+    def _require(self, access_key_id: str, action: str, resource_arn: str, context: Mapping[str, str]) -> None:
+        if not self._authorize(access_key_id, action, resource_arn, context):
+            raise ServiceError(
+                "AccessDeniedException",
+                f"The caller is not authorized to perform: {action} on resource: {resource_arn}",
+            )
+
+    def _refuse_too_many(self, operation: str) -> None:
+        settings = self.service.settings
+        if settings.throttling and not self._throttle.admits(operation, settings.rates, self.service.clock()):
+            raise ServiceError("ThrottlingException", "Rate exceeded")
+
+    def _injected(self, operation: str, table: str) -> None:
+        """Raise the next error that the settings hold for `operation`, and take it out of them."""
+        errors: dict[str, list[str]] = getattr(self.service.settings, table)
+        if errors.get(operation):
+            code, *rest = errors[operation]
+            self.service.settings = self.service.settings.changed({table: {operation: rest}})
+            raise ServiceError(code, "An error that the emulator's settings asked for")
+
+    def _get_image_set_metadata(self, request: Parameters) -> Parameters:
+        image_set, number = self.service.image_set(request)
+        document = json.dumps(image_set_metadata(request["datastoreId"], image_set, number)).encode()
+        return {
+            "imageSetMetadataBlob": gzip.compress(document),
+            "contentType": "application/json",
+            "contentEncoding": "gzip",
+        }
+
+    # Not AWS
+
+    def _side_door(self, method: str, name: str, query: Mapping[str, str], body: bytes) -> Answer:
+        with self.service.lock:
+            if (method, name) == ("GET", "instances"):
+                return json_answer(200, self._instances(query))
+            if (method, name) == ("GET", "events"):
+                return json_answer(200, self.service.published)
+            if (method, name) == ("GET", "settings"):
+                return json_answer(200, asdict(self.service.settings))
+            if (method, name) == ("POST", "settings"):
+                return self._change_settings(body)
+        return json_answer(404, {"message": "There are GET instances, GET events, GET settings and POST settings"})
+
+    def _change_settings(self, body: bytes) -> Answer:
+        try:
+            self.service.settings = self.service.settings.changed(json.loads(body))
+        except ValueError as error:
+            return json_answer(400, {"message": str(error)})
+        return json_answer(200, asdict(self.service.settings))
+
+    def _instances(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """What the image sets hold now; with `?history=1`, also what was replaced."""
+        return [
+            {
+                "datastoreId": datastore.datastore_id,
+                "imageSetId": image_set.image_set_id,
+                "isPrimary": image_set.is_primary,
+                "SOPInstanceUID": stored.instance.SOPInstanceUID,
+                "SeriesInstanceUID": stored.instance.SeriesInstanceUID,
+                "StudyInstanceUID": stored.instance.StudyInstanceUID,
+                "sha256": stored.instance.sha256,
+                "key": stored.key,
+                "jobId": stored.job_id,
+                "version": stored.version,
+                "replacedInVersion": stored.replaced_in,
+            }
+            for datastore in self.service.datastores.values()
+            for image_set in datastore.image_sets
+            for stored in image_set.stored
+            if "history" in query or image_set.current[stored.instance.SOPInstanceUID] is stored
+        ]
+
+
+def _type(code: str) -> dict[str, str]:
+    return {"x-amzn-ErrorType": code}
+
+
+def _access_key_id(headers: Mapping[str, str]) -> str:
+    """The access key of the request's credential scope; the signature itself is not checked here."""
+    found = ACCESS_KEY.search(headers.get("Authorization", ""))
+    if found is None:
+        raise ServiceError("AccessDeniedException", "Missing Authentication Token")
+    return found.group(1)
+
+
+def request_id() -> str:
+    """A new value of x-amzn-RequestId."""
+    return str(uuid.uuid4())

@@ -1,0 +1,119 @@
+"""The emulator inside the embedded AWS: ministack's IAM, STS, S3 and EventBridge, in ministack's own process.
+
+In the same process because only there the owner of an access key is known, a service can open a session for a role, and an
+event may have a source that begins with `aws.`. These are private interfaces of ministack: its version is pinned, and a test
+holds this module against it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+
+import boto3
+from botocore.config import Config
+
+from storescp_cfn.local.healthimaging.api import SERVICE_PRINCIPAL, Api
+from storescp_cfn.local.healthimaging.events import Event
+from storescp_cfn.local.healthimaging.http import Running, Workers
+from storescp_cfn.local.healthimaging.jobs import JobFailed
+from storescp_cfn.local.healthimaging.object_store import S3ObjectStore
+from storescp_cfn.local.healthimaging.service import HealthImaging
+from storescp_cfn.local.healthimaging.settings import Settings
+from storescp_cfn.local.healthimaging.timetable import Clock, Timetable
+from storescp_cfn.local.service_sessions import TrustDenied, open_session
+
+
+def iam_authorizer(account: str, region: str) -> Callable[[str, str, str, Mapping[str, str]], bool]:
+    """`authorize` by the policies in ministack's IAM, boundaries and session policies included. The root key may do all."""
+    from ministack.core.iam_evaluator import AuthError, EvalContext, evaluate, resolve_principal
+
+    def authorize(access_key_id: str, action: str, resource_arn: str, context: Mapping[str, str]) -> bool:
+        principal = resolve_principal(access_key_id, account)
+        if isinstance(principal, AuthError):
+            return False
+        if principal.policies is None:
+            return True
+        evaluated = EvalContext(
+            principal_arn=principal.arn,
+            principal_type=principal.type,
+            principal_account=principal.account,
+            action=action,
+            resource_arn=resource_arn,
+            region=region,
+            service_context={name.lower(): value for name, value in context.items()},
+            principal_keys=principal.keys,
+        )
+        return bool(evaluate(evaluated, principal.policies, *principal.limits).decision == "Allow")
+
+    return authorize
+
+
+def role_object_store(endpoint_url: str, region: str) -> Callable[[str, str], S3ObjectStore]:
+    """`open_object_store` with a session of the data access role, opened as its trust policy allows HealthImaging to."""
+
+    def open_object_store(role_arn: str, datastore_arn: str) -> S3ObjectStore:
+        try:
+            keys = open_session(role_arn, SERVICE_PRINCIPAL, datastore_arn)
+        except TrustDenied as error:
+            raise JobFailed(f"Access denied: {error}") from error
+        session = boto3.session.Session(keys.AccessKeyId, keys.SecretAccessKey, keys.Token, region_name=region)
+        config = Config(s3={"addressing_style": "path"}, retries={"mode": "standard", "total_max_attempts": 3})
+        return S3ObjectStore(session.client("s3", endpoint_url=endpoint_url, config=config))
+
+    return open_object_store
+
+
+def event_bus(account: str, region: str) -> Callable[[Event], None]:
+    """`publish` to the default bus of ministack's EventBridge, which matches the rules and invokes their targets."""
+    from ministack.core.responses import request_scope
+    from ministack.services import eventbridge
+
+    def publish(event: Event) -> None:
+        with request_scope(account, region):
+            eventbridge._put_events(
+                {"Entries": [{**event, "Detail": json.dumps(event["Detail"])}]}, allow_aws_source=True
+            )
+
+    return publish
+
+
+def start(
+    endpoint_url: str,
+    account: str,
+    region: str,
+    port: int = 0,
+    settings: Settings | None = None,
+    clock: Clock | None = None,
+) -> Running:
+    """Start the emulator in a process in which ministack runs, or is about to, at `endpoint_url`."""
+    workers = Workers()
+    service = HealthImaging(
+        Timetable(clock or time.time),
+        role_object_store(endpoint_url, region),
+        event_bus(account, region),
+        workers.run,
+        region,
+        account,
+        settings,
+    )
+    return Running(Api(service, iam_authorizer(account, region)), workers, port)
+
+
+def create_datastore(emulator: Running, name: str) -> str:
+    """Create a data store as CloudFormation does: no throttle, back when it is ACTIVE, with its id."""
+    service = emulator.service
+    with service.lock:
+        created = service.create_datastore({"clientToken": uuid.uuid4().hex, "datastoreName": name})
+    datastore_id = str(created["datastoreId"])
+    while service.datastores[datastore_id].status == "CREATING":
+        time.sleep(0.01)
+    return datastore_id
+
+
+def delete_datastore(emulator: Running, datastore_id: str) -> None:
+    """Delete a data store as CloudFormation does. Raises ServiceError when it holds image sets, or is not there."""
+    with emulator.service.lock:
+        emulator.service.delete_datastore({"datastoreId": datastore_id})

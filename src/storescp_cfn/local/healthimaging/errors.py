@@ -1,0 +1,19 @@
+"""The two ways in which a request is turned down."""
+
+from __future__ import annotations
+
+
+class ServiceError(Exception):
+    """An error of the service: `code` is the name of an exception in the service model."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class NotEmulated(Exception):
+    """The real service has this operation, this one has not."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(f"{operation} is an operation of AWS HealthImaging that this emulator does not have")

@@ -1,0 +1,87 @@
+"""SearchImageSets: filters, order, and the DICOM attributes that a summary shows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from storescp_cfn.local.healthimaging.errors import ServiceError
+from storescp_cfn.local.healthimaging.image_sets import ImageSet
+
+TAGS = {
+    "DICOMPatientId": "PatientID",
+    "DICOMPatientName": "PatientName",
+    "DICOMPatientBirthDate": "PatientBirthDate",
+    "DICOMPatientSex": "PatientSex",
+    "DICOMStudyInstanceUID": "StudyInstanceUID",
+    "DICOMStudyId": "StudyID",
+    "DICOMStudyDescription": "StudyDescription",
+    "DICOMAccessionNumber": "AccessionNumber",
+    "DICOMSeriesInstanceUID": "SeriesInstanceUID",
+    "DICOMSeriesModality": "Modality",
+    "DICOMSeriesBodyPart": "BodyPartExamined",
+    "DICOMStudyDate": "StudyDate",
+    "DICOMStudyTime": "StudyTime",
+}
+
+
+def search_image_sets(image_sets: list[ImageSet], criteria: dict[str, Any]) -> list[dict[str, Any]]:
+    """The summaries that satisfy every filter, in the order asked for. Raises ServiceError for a filter without sense."""
+    filters = criteria.get("filters", [])
+    for each in filters:
+        if each["operator"] == "BETWEEN" and len(each["values"]) != 2:
+            raise ServiceError("ValidationException", "BETWEEN takes two values")
+    found = [each for each in image_sets if all(_satisfies(each, one) for one in filters)]
+    sort = criteria.get("sort")
+    if sort:
+        found.sort(key=lambda each: _comparable(each, sort["sortField"]), reverse=sort["sortOrder"] == "DESC")
+    return [_summary(each, image_sets) for each in found]
+
+
+def _satisfies(image_set: ImageSet, one: dict[str, Any]) -> bool:
+    pairs = [next(iter(value.items())) for value in one["values"]]
+    if one["operator"] == "BETWEEN":
+        (name, low), (_, high) = pairs
+        return bool(_wanted(low) <= _comparable(image_set, name) <= _wanted(high))
+    return any(_comparable(image_set, name) == _wanted(value) for name, value in pairs)
+
+
+def _wanted(value: Any) -> Any:
+    if isinstance(value, dict):  # DICOMStudyDateAndTime
+        return value["DICOMStudyDate"] + value.get("DICOMStudyTime", "")
+    return value
+
+
+def _comparable(image_set: ImageSet, name: str) -> Any:
+    if name == "createdAt":
+        return datetime.fromtimestamp(image_set.created_at, UTC)
+    if name == "updatedAt":
+        return datetime.fromtimestamp(image_set.updated_at, UTC)
+    if name == "isPrimary":
+        return image_set.is_primary
+    if name == "DICOMStudyDateAndTime":
+        return image_set.sample.StudyDate + image_set.sample.StudyTime
+    return getattr(image_set.sample, TAGS[name])
+
+
+def _summary(image_set: ImageSet, image_sets: list[ImageSet]) -> dict[str, Any]:
+    return {
+        "imageSetId": image_set.image_set_id,
+        "version": image_set.version,
+        "createdAt": datetime.fromtimestamp(image_set.created_at, UTC),
+        "updatedAt": datetime.fromtimestamp(image_set.updated_at, UTC),
+        "storageTier": "FREQUENT_ACCESS",
+        "isPrimary": image_set.is_primary,
+        "DICOMTags": _tags(image_set, image_sets),
+    }
+
+
+def _tags(image_set: ImageSet, image_sets: list[ImageSet]) -> dict[str, Any]:
+    sample = image_set.sample
+    tags: dict[str, Any] = {name: text for name, keyword in TAGS.items() if (text := getattr(sample, keyword))}
+    if sample.SeriesNumber.removeprefix("-").isdigit():
+        tags["DICOMSeriesNumber"] = int(sample.SeriesNumber)
+    study = [each for each in image_sets if each.sample.StudyInstanceUID == sample.StudyInstanceUID]
+    tags["DICOMNumberOfStudyRelatedSeries"] = len({each.sample.SeriesInstanceUID for each in study})
+    tags["DICOMNumberOfStudyRelatedInstances"] = sum(len(each.current) for each in study)
+    return tags

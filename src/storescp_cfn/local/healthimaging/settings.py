@@ -1,0 +1,107 @@
+"""Quotas, rates and faults. Defaults are the documented ones, and no fault at all; every one can be changed while it runs.
+
+Quotas and rates: AWS HealthImaging endpoints and quotas, and throttling limits (2026-11). Where the documentation leaves open
+what happens, the setting's comment says so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+Rates = dict[str, tuple[float, float]]  # operation: requests a second, burst
+
+
+def documented_rates() -> Rates:
+    """Requests a second and burst of each operation, as AWS documents them for an account."""
+    return {
+        "StartDICOMImportJob": (1, 2),
+        "GetDICOMImportJob": (25, 50),
+        "ListDICOMImportJobs": (10, 20),
+        "CreateDatastore": (0.085, 1),
+        "DeleteDatastore": (0.085, 1),
+        "GetDatastore": (10, 20),
+        "ListDatastores": (5, 10),
+        "SearchImageSets": (25, 50),
+        "GetImageSet": (25, 50),
+        "ListImageSetVersions": (25, 50),
+        "GetImageSetMetadata": (50, 100),
+    }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that can be told to the emulator; see the comments."""
+
+    throttling: bool = True
+    rates: Rates = field(default_factory=documented_rates)
+    maximum_concurrent_jobs: int = 100  # per data store; 20 in ap-southeast-2
+    when_jobs_exceeded: str = "refuse"  # or "queue": which of the two AWS does is not documented
+    maximum_files_per_job: int = 5_000
+    maximum_bytes_per_job: int = 10_000_000_000
+    maximum_bytes_per_file: int = 10_000_000_000  # older pages: 4 GB
+    maximum_folders_per_job: int = 10_000
+    maximum_datastores: int = 100
+    when_prefix_empty: str = "complete"  # or "fail": not documented
+
+    datastore_creation_seconds: float = 0.0
+    submitted_seconds: float = 0.0  # a job stays SUBMITTED that long
+    in_progress_seconds: float = 0.0  # and IN_PROGRESS at least that long
+    image_set_conflict_seconds: float = 0.0  # ConflictException on an image set that young
+
+    event_output_s3_uri: str = "prefix"  # or "folder": documentation and a production user's code disagree
+    event_delay_seconds: float = 0.0
+    lost_events: tuple[str, ...] = ()  # detail-types; "*" is all of them
+    doubled_events: tuple[str, ...] = ()
+    manifest_lag_seconds: float = 0.0  # job-output-manifest.json appears that long after the job has ended
+    summary_has_version: bool = (
+        True  # imageSetVersion and isPrimary in imageSetsSummary: seen in practice, not documented
+    )
+
+    errors_before: dict[str, list[str]] = field(default_factory=dict)  # operation: errors of its next calls, in order
+    errors_after: dict[str, list[str]] = field(default_factory=dict)  # the same, after the operation took effect
+    failing_keys: tuple[str, ...] = ()  # a job that meets a key containing one of these ends FAILED
+    server_error_keys: tuple[str, ...] = ()  # such an object ends in failure.ndjson with InternalServerException
+    fail_next_jobs: int = 0  # that many jobs end FAILED, from now on
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+
+    def changed(self, changes: dict[str, Any]) -> Settings:
+        """These settings with some replaced, as JSON has them. Raises ValueError for a name or a value that is not allowed.
+
+        `rates` and the two tables of errors are merged, operation by operation; the others are replaced.
+        """
+        known = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        for name, value in changes.items():
+            if name not in known:
+                raise ValueError(f"There is no setting {name!r}; there are {', '.join(sorted(known))}")
+            known[name] = _converted(name, known[name], value)
+        return Settings(**known)
+
+
+CHOICES = {
+    "when_jobs_exceeded": ("refuse", "queue"),
+    "when_prefix_empty": ("complete", "fail"),
+    "event_output_s3_uri": ("prefix", "folder"),
+}
+
+
+def _converted(name: str, present: Any, value: Any) -> Any:
+    """`value` in the type of the present one. Raises ValueError when it is of another kind."""
+    if isinstance(present, bool) or isinstance(value, bool):
+        fits = isinstance(present, bool) and isinstance(value, bool)
+    elif isinstance(present, int | float):
+        fits = isinstance(value, int | float) and value >= 0 and isinstance(present, type(value) | float)
+    elif isinstance(present, tuple):
+        fits = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+    else:
+        fits = isinstance(value, type(present))
+    if not fits:
+        raise ValueError(f"{name} cannot be {value!r}; it is {present!r} now")
+    if isinstance(present, dict):
+        return {**present, **value}
+    return tuple(value) if isinstance(present, tuple) else value
