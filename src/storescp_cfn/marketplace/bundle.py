@@ -182,7 +182,7 @@ def load(folder: Path) -> Bundle:
         raise BadInputError(
             f"{folder} holds no release ({CHECKSUMS}: {error.strerror}): run `package` first."
         ) from error
-    expected = dict(reversed(line.split("  ", 1)) for line in sums.splitlines())
+    expected = {name: digest for digest, _, name in (line.partition("  ") for line in sums.splitlines())}
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {CHECKSUMS}
     for name in sorted(found ^ set(expected)):
         raise BadInputError(

@@ -37,6 +37,10 @@ class Workload:
             if not (math.isfinite(value) and 0 < value <= 1_000_000):
                 raise BadInputError(f"{name} is {value}; it has to be more than 0 and at most 1,000,000.")
 
+    def words(self) -> str:
+        """The traffic as a reader would say it."""
+        return f"{self.studies_per_day:g} studies a day of {self.images_per_study:g} images of {self.image_mb:g} MB"
+
     @property
     def studies(self) -> float:
         """Studies a month."""
@@ -306,14 +310,13 @@ def markdown(found: Estimate) -> str:
     ]
     head = "| Service | Unit | USD a unit | Ours | USD a month | One job an image | USD a month |"
     total = f"| **Total** | | | | **{found.ours_usd:,.2f}** | | **{found.theirs_usd:,.2f}** |"
-    return "\n".join(
-        [f"## {found.region}\n", head, "| --- | --- | ---: | ---: | ---: | ---: | ---: |", *rows, total, *notes(found)]
-    )
+    rule = "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    return "\n".join([f"## {found.region}\n", head, rule, *rows, total, "", *notes(found)])
 
 
 def notes(found: Estimate) -> list[str]:
     """What has to be said with the numbers, a sentence each."""
-    said = [f"\nList prices of {found.as_of}, without free tier, discounts or tax."]
+    said = [f"List prices of {found.as_of}, without free tier, discounts or tax."]
     if found.estimated_prices:
         said.append(f"Not seen on a price list of {found.region}, but estimated: {', '.join(found.estimated_prices)}.")
     if not found.theirs_keeps_up:
@@ -325,10 +328,9 @@ def page(workload: Workload, deployment: Deployment, tables: list[str]) -> str:
     """The cost estimate of a release: the month that is counted, and a table for each Region."""
     return (
         "# What a month costs\n\n"
-        f"{workload.studies_per_day:g} studies a day of {workload.images_per_study:g} images of {workload.image_mb:g} MB; "
-        f"{deployment.tasks} tasks of {deployment.vcpu:g} vCPU and {deployment.memory_gb:g} GB "
-        f"({deployment.architecture}); imported images are kept {deployment.retention_days} days in the landing bucket. "
-        "HealthImaging's storage is the first month's, on average half full; it grows with every month that is kept.\n\n"
+        f"{workload.words()}; {deployment.tasks} tasks of {deployment.vcpu:g} vCPU and {deployment.memory_gb:g} GB "
+        f"({deployment.architecture}); imported images stay {deployment.retention_days} days in the landing bucket. "
+        "HealthImaging's storage is the first month's, half full on average; it grows with every month kept.\n\n"
         "Beside it: one import job an image through AWS Step Functions, the way of the product on sale, with the same "
         "load balancer and NAT gateway.\n\n" + "\n\n".join(tables) + "\n"
     )

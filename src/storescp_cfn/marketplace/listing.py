@@ -1,13 +1,15 @@
 """The words of the listing: titles, descriptions, and the usage instructions that buyers read at launch.
 
-What the template says (roles, defaults, counts) is taken from it; the rest is written here, within the limits of
-`limits.py`. The usage instructions cover the checklist of AWS Marketplace's "Container-based product requirements".
+What the template says (roles, costs) is taken from it; the rest is written here and in `usage.txt`, within the limits
+of `limits.py`. The usage instructions cover the checklist of AWS Marketplace's "Container-based product requirements".
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
+from string import Template
 from typing import Any
 
 from storescp_cfn.marketplace.cost import Estimate, Workload
@@ -50,7 +52,7 @@ SUPPORT_DESCRIPTION = (
 # The month that the usage instructions quote.
 TYPICAL = Workload(studies_per_day=50, images_per_study=200, image_mb=0.5)
 
-# Points of the checklist (aws-marketplace user guide, container product requirements), and the heading that covers it.
+# Points of the checklist (Marketplace seller guide), and the heading in `usage.txt` that covers each.
 CHECKLIST = {
     "every step, from subscription to use": "STEPS",
     "network configuration": "NETWORK",
@@ -96,38 +98,14 @@ def information() -> dict[str, Any]:
 
 def usage_instructions(facts: Facts) -> str:
     """The text that is shown at launch; at most 4,000 characters (checked with the change set)."""
-    roles = "; ".join(f"{name}: {purpose}" for name, purpose in facts.roles.items())
-    fee = "Software: hourly for each running task, see the listing." if facts.paid else "Software: no charge."
-    sections = {
-        "STEPS": "1 Have a VPC with two public and two private subnets and a NAT gateway. 2 Subscribe, continue to the "
-        "launch page, open the link of your Region. 3 Fill in the form, tick the IAM acknowledgement, create the stack "
-        "(about 10 minutes). 4 Outputs: give NetworkLoadBalancerDNS, DICOMPort and DICOMAETitle to your devices. 5 Test: "
-        "echoscu -aec DICOMAETitle NetworkLoadBalancerDNS DICOMPort, then send a study and see it in the data store.",
-        "NETWORK": "Only the PeerCIDR networks and the VPC reach the port. Tasks run in private subnets; outbound HTTPS "
-        "through NAT. Use TLS or a VPN over the internet: TLSCertificateARN makes the listener TLS 1.2/1.3.",
-        "COMPONENTS": "Devices -> Network Load Balancer -> receiver (Fargate) -> S3 landing bucket -> EventBridge -> "
-        "importer (Lambda) -> HealthImaging; results bucket; DynamoDB ledger; CloudWatch alarms -> SNS. Diagram: on the "
-        "listing.",
-        "DATA": "Images (patient data): landing bucket and HealthImaging. Results bucket and ledger: UIDs and AE titles. "
-        "Logs and metrics: no patient attribute.",
-        "ENCRYPTION": "Buckets, ledger, logs and data store are encrypted at rest with AWS owned or managed keys, or with "
-        "your KMS key (KmsKeyARN), which stays in your account. AWS calls use TLS. The template holds no secret.",
-        "ROTATION": "No passwords or access keys: tasks and functions use role credentials that AWS rotates. ACM renews "
-        "certificates it issued; turn on rotation for your KMS key.",
-        "ROLES": roles + ". Policies are inline, one with each role, for these purposes only.",
-        "BACKUP": "Landing bucket is versioned; imported images stay RetentionDays as versions; images not imported are "
-        "never deleted. The ledger has point-in-time recovery. After a fault the importer resumes by itself. To bring "
-        "a deleted object back, remove its delete marker.",
-        "HEALTH": "Open the stack's dashboard; set AlarmEmail. Alarms: no healthy target, failed C-STORE, quarantined "
-        "images, batches not imported, importer errors. In the ECS console the service shows running tasks.",
-        "QUOTAS": "HealthImaging: 100 import jobs at once (Sydney 20), 5,000 files or 10 GB a job; Fargate vCPU and VPC "
-        "security-group rules. Raise them in the Service Quotas console.",
-        "COST": f"{fee} AWS, {facts.region}, {TYPICAL.studies_per_day:g} studies a day of "
-        f"{TYPICAL.images_per_study:g} images of {TYPICAL.image_mb:g} MB: about ${facts.estimate.ours_usd:.0f} a month "
-        f"with a NAT gateway (list prices, {facts.estimate.as_of}); images kept in HealthImaging grow.",
-        "OUTSIDE": "Only AWS services of your account, and the image from the AWS Marketplace registry (us-east-1). No "
-        "telemetry" + (", except usage metering with AWS Marketplace." if facts.paid else "."),
-        "REMOVAL": "Delete the stack; buckets, ledger and data store are kept.",
-    }
-    body = "\n".join(f"{heading}: {text}" for heading, text in sections.items())
-    return f"{TITLE} {facts.version}\n{body}\n"
+    text = files(__package__).joinpath("usage.txt").read_text("utf-8")
+    return Template(text).substitute(
+        version=facts.version,
+        roles="; ".join(f"{name}: {purpose}" for name, purpose in facts.roles.items()),
+        fee="Software: by the hour for each running task, see the listing." if facts.paid else "Software: no charge.",
+        region=facts.region,
+        traffic=TYPICAL.words(),
+        monthly_usd=f"{facts.estimate.ours_usd:.0f}",
+        as_of=facts.estimate.as_of,
+        metering=", except usage metering with AWS Marketplace" if facts.paid else "",
+    )

@@ -134,7 +134,8 @@ def _entry(name: str) -> dict[str, str]:
     table = _table()
     if name not in table:
         raise BadInputError(
-            f"container/requirements.lock names {name}, whose licence is unknown: add it to marketplace/third_party.json."
+            f"container/requirements.lock names {name}, whose licence is unknown: "
+            "add it to marketplace/third_party.json."
         )
     return table[name]
 
