@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -78,3 +81,95 @@ def demo(port: int, dicom: Path | None) -> None:
 def up(port: int, dicom: Path | None) -> None:
     """The same as demo, and stay for any DICOM program until Ctrl-C."""
     _demonstrate(port, dicom, stay=True)
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Marketplace's errors as click's: one sentence, exit code 1."""
+    from storescp_cfn.marketplace.errors import MarketplaceError
+
+    try:
+        yield
+    except MarketplaceError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--version", required=True, help="Semantic version, for example 1.2.0.")
+@click.option("--image", "images", multiple=True, required=True, metavar="URI", help="In Marketplace's registry.")
+@click.option("--template-bucket", required=True, metavar="BUCKET", help="Public S3 bucket in us-east-1.")
+@click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    default=["us-east-1"],
+    show_default=True,
+    help="Region of a quick-create link; up to four.",
+)
+@click.option("--product-id", metavar="prod-…", help="The Marketplace product, when it exists.")
+@click.option("--product-code", default="", help="For a paid listing: the receiver registers its usage.")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("dist"), show_default=True, metavar="FOLDER")
+def package(
+    version: str,
+    images: tuple[str, ...],
+    template_bucket: str,
+    regions: tuple[str, ...],
+    product_id: str | None,
+    product_code: str,
+    output: Path,
+) -> None:
+    """Make a Marketplace version from the git checkout: no network, no account, the same bytes every time."""
+    with _one_sentence():
+        from storescp_cfn.marketplace import bundle
+        from storescp_cfn.marketplace.changeset import UNKNOWN_PRODUCT
+
+        order = bundle.Order(version, images, template_bucket, regions, product_id or UNKNOWN_PRODUCT, product_code)
+        made = bundle.package(order, Path(__file__).parents[2], output)
+        click.echo(f"{output} holds version {made.version}; template: {made.template_url}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path("dist"))
+@click.option("--validate/--apply", "validate", default=True, help="Only ask (default), or publish for good.")
+@click.option("--product-id", metavar="prod-…", help="The Marketplace product, if the bundle does not name it.")
+@click.option("--yes", is_flag=True, help="Publish without asking.")
+def publish(folder: Path, validate: bool, product_id: str | None, yes: bool) -> None:
+    """Check a packaged version, upload its template and bring it to AWS Marketplace."""
+    with _one_sentence():
+        from storescp_cfn.marketplace import bundle, terminal
+        from storescp_cfn.marketplace.publish import publish as bring
+
+        confirm = terminal.confirmation(yes or validate, click.prompt, sys.stdin.isatty())
+        made = bundle.load(folder)
+        change_set = bring(made, product_id=product_id, apply=not validate, confirm=confirm, say=click.echo)
+        done = "would be accepted (nothing was published)" if validate else "is published"
+        click.echo(f"Version {made.version} {done}: change set {change_set}.")
+
+
+@main.command("launch-url")
+@click.option("--template-url", required=True, metavar="URL", help="The template in S3.")
+@click.option("--region", default="us-east-1", show_default=True)
+@click.option("--stack-name", default="storescp", show_default=True)
+@click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A value to fill in.")
+def launch_url(template_url: str, region: str, stack_name: str, parameters: tuple[str, ...]) -> None:
+    """Print the link that opens CloudFormation's form with the template."""
+    with _one_sentence():
+        from storescp_cfn.marketplace import links
+
+        click.echo(links.quick_create_url(template_url, region, stack_name, links.values(parameters)))
+
+
+@main.command()
+@click.option("--studies-per-day", type=float, required=True)
+@click.option("--images-per-study", type=float, required=True)
+@click.option("--image-mb", type=float, required=True, help="Megabytes (10^6 bytes) of an image.")
+@click.option("--region", default="us-east-1", show_default=True)
+def estimate(studies_per_day: float, images_per_study: float, image_mb: float, region: str) -> None:
+    """Print what a month costs, and beside it one import job an image."""
+    with _one_sentence():
+        from storescp_cfn.marketplace import cost, terminal
+        from storescp_cfn.template import render
+
+        workload = cost.Workload(studies_per_day, images_per_study, image_mb)
+        deployment = cost.deployment_of(render().to_dict())
+        terminal.show_estimate(cost.estimate(workload, deployment, region), workload, deployment)

@@ -106,6 +106,10 @@ class Line:
     def theirs_usd(self) -> float:
         return self.theirs * self.price_usd
 
+    def price_words(self) -> str:
+        """The price without an exponent, as a price list has it."""
+        return f"{self.price_usd:.10f}".rstrip("0").rstrip(".")
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -303,7 +307,7 @@ def _watching(work: Workload, ours: Deployment) -> list[_Row]:
 def markdown(found: Estimate) -> str:
     """One Region's estimate as a Markdown table: what costs nothing on either side is left out."""
     rows = [
-        f"| {line.service} | {line.unit} | {_price(line.price_usd)} | {line.ours:,.0f} | {line.ours_usd:,.2f} "
+        f"| {line.service} | {line.unit} | {line.price_words()} | {line.ours:,.0f} | {line.ours_usd:,.2f} "
         f"| {line.theirs:,.0f} | {line.theirs_usd:,.2f} |"
         for line in found.lines
         if line.ours or line.theirs
@@ -334,7 +338,3 @@ def page(workload: Workload, deployment: Deployment, tables: list[str]) -> str:
         "Beside it: one import job an image through AWS Step Functions, the way of the product on sale, with the same "
         "load balancer and NAT gateway.\n\n" + "\n\n".join(tables) + "\n"
     )
-
-
-def _price(usd: float) -> str:
-    return f"{usd:.10f}".rstrip("0").rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -90,3 +91,18 @@ def deployment_resources(template: str, regions: tuple[str, ...]) -> list[dict[s
             )
         resources.append({"Name": f"Launch CloudFormation in {HEALTHIMAGING_REGIONS[region]} ({region})", "Url": url})
     return resources
+
+
+def values(pairs: tuple[str, ...]) -> dict[str, str]:
+    """Read NAME=VALUE pairs.
+
+    Raises:
+        BadInputError: a pair has no name or no equals sign, or names something that is no parameter of a template.
+    """
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z0-9]{1,255}", name):
+            raise BadInputError(f"--param {pair!r} is not NAME=VALUE with a name of letters and digits.")
+        found[name] = value
+    return found
