@@ -202,8 +202,7 @@ class Association(asyncio.BufferedProtocol):
             self._end("aborted by the sender")
             self._transport.close()
         elif isinstance(event, Violation):
-            self._write(event.answer)
-            self._await_close()
+            self._say_farewell(event.answer)
             self._end(f"aborted: {event.message}")
 
     def _on_request(self, request: AssociateRequest) -> None:
@@ -211,8 +210,7 @@ class Association(asyncio.BufferedProtocol):
         if not isinstance(decision, AssociateReject) and not self._receiver.take_slot():
             decision = LOCAL_LIMIT_EXCEEDED
         if isinstance(decision, AssociateReject):
-            self._write(self._upper_layer.reject(decision))
-            self._await_close()
+            self._say_farewell(self._upper_layer.reject(decision))
             self._receiver.rejected(self, request, REJECTION_NAMES[decision])
             return
         self._holds_slot = True
@@ -321,9 +319,15 @@ class Association(asyncio.BufferedProtocol):
         self._end("released")
 
     def _abort(self, reason: str) -> None:
-        self._write(self._upper_layer.abort())
-        self._await_close()
+        self._say_farewell(self._upper_layer.abort())
         self._end(f"aborted: {reason}")
+
+    def _say_farewell(self, data: bytes) -> None:
+        """Write the last PDU, and say that no more follows; closing outright could destroy it on its way."""
+        self._write(data)
+        if not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._await_close()
 
     def _await_close(self) -> None:
         """The ARTIM timer runs from now on; what still arrives is read and dropped."""

@@ -12,6 +12,7 @@ NO_DATA_SET: Final = 0x0101
 _ELEMENT: Final = Struct("<HHI")
 _US: Final = Struct("<H")
 _RESPONSE: Final = 0x8000
+_GROUP_LENGTH_BYTES: Final = 12  # of the element (0000,0000) itself
 
 
 class CommandField(IntEnum):
@@ -90,7 +91,7 @@ class MessageReader:
 def decode_command(context_id: int, data: bytes) -> Command:
     """Decode a request's command set, always Implicit VR Little Endian (PS3.7 6.3.1); raises `DimseError`."""
     elements = _elements(data)
-    if elements.get(0x0000) != pack("<I", len(data) - 12):
+    if int.from_bytes(elements.get(0x0000, b""), "little") != len(data) - _GROUP_LENGTH_BYTES:
         raise DimseError("the command group length is wrong")
     field = _number(elements, 0x0100, "Command Field")
     if field & _RESPONSE:
