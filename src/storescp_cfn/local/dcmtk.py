@@ -17,6 +17,7 @@ FOLDERS = ("/usr/bin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/dcmtk/bin")
 CONTEXTS_PER_ASSOCIATION = 120  # PS3.8 7.1.1.13 allows 128, odd ids from 1 to 255
 FILES_PER_ASSOCIATION = 500  # keeps the command line short
 NOT_SENT = "not sent"
+UNREADABLE = (f"{NOT_SENT}: Bad DICOM file", f"{NOT_SENT}: No SOP Class or Instance UID")
 
 
 class DcmtkMissing(LocalError):
@@ -38,8 +39,9 @@ class Sent:
         return self.status == "Success"
 
     @property
-    def left_the_sender(self) -> bool:
-        return not self.status.startswith(NOT_SENT)
+    def unreadable(self) -> bool:
+        """Whether dcmtk could not read the file, so that there was nothing to send."""
+        return self.status.startswith(UNREADABLE)
 
 
 def program(name: str) -> str:
@@ -127,7 +129,7 @@ def store(
 
 
 def outcomes(files: Sequence[DicomFile], lines: Iterable[str]) -> Iterator[Sent]:
-    """Read storescu's verbose report; a file without a response was not sent, for the error printed last before the next."""
+    """Read storescu's verbose report; a file without a response was not sent, for the last error printed about it."""
     waiting = {str(file.path): file for file in files}
     current, trouble = "", "no response"
     for line in lines:

@@ -112,6 +112,8 @@ class Demonstration:
         for line in remarks(sent, account):
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
         sentences = accounting.differences(acknowledged, account)
+        if unsettled := sum(not outcome.unreadable and not outcome.acknowledged for outcome in sent):
+            sentences.append(f"{unsettled} instances were not acknowledged")
         if not account.at_rest:
             sentences.append(f"Not at rest after {SETTLE_SECONDS} s: batches {account.batches}, jobs {account.jobs}")
         for sentence in sentences:
@@ -168,8 +170,11 @@ class Demonstration:
             yield
 
     def tell_event(self, event: Mapping[str, Any]) -> None:
-        line = f"  {event['ResourceStatus']:<20} {event['ResourceType']:<42} {event['LogicalResourceId']}"
-        self.console.print(line, highlight=False, no_wrap=True, overflow="ellipsis", crop=True)
+        line = f"  {event['ResourceStatus']:<20} {event['LogicalResourceId']} ({event['ResourceType']})"
+        if self.console.is_terminal:  # one line an event, however narrow
+            self.console.print(line, highlight=False, no_wrap=True, overflow="ellipsis", crop=True)
+        else:
+            self.console.print(line, highlight=False, soft_wrap=True)
 
     def tell_changes(self, told: dict[str, str], account: accounting.Account) -> None:
         """Print every batch and job whose state is not the one told last."""
@@ -186,7 +191,7 @@ def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
     table.add_column("")
     table.add_column("count", justify="right")
     if sent:
-        table.add_row("sent", str(sum(outcome.left_the_sender for outcome in sent)))
+        table.add_row("sent", str(sum(not outcome.unreadable for outcome in sent)))
         table.add_row("acknowledged", str(sum(outcome.acknowledged for outcome in sent)))
     table.add_row("stored", str(len(account.stored)))
     table.add_row("imported", str(len(account.imported)))
@@ -198,15 +203,15 @@ def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
 
 def remarks(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> list[str]:
     """What was not acknowledged and what was quarantined, each with its reason; long lists are counted."""
-    unread = [f"{outcome.file.path.name}: {outcome.status}" for outcome in sent if not outcome.left_the_sender]
+    unread = [f"{outcome.file.path.name}: {outcome.status}" for outcome in sent if outcome.unreadable]
     refused = [
         f"{outcome.file.path.name}: {outcome.status}"
         for outcome in sent
-        if outcome.left_the_sender and not outcome.acknowledged
+        if not outcome.unreadable and not outcome.acknowledged
     ]
     reasons = Counter(account.quarantined.values())
     lines = shortened("Not sent, because dcmtk cannot read the file:", unread)
-    lines += shortened("Refused with a failure status, and still with the sender:", refused)
+    lines += shortened("Not acknowledged, and still with the sender:", refused)
     lines += shortened("Quarantined:", [f"{count} × {reason}" for reason, count in reasons.most_common()])
     return lines
 

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 ACCOUNT = "000000000000"
 # ministack's root key. Only the launcher and the emulated services use it, never the code under test.
@@ -44,18 +45,38 @@ def announce(port: int, ready_file: Path, facts: dict[str, int]) -> None:
     unfinished.rename(ready_file)
 
 
-def serve(port: int, healthimaging_port: int, ready_file: Path) -> None:
+def behind_tls(application: Any) -> Any:
+    """The ASGI application as seen through a proxy that ended TLS, so that policies which demand TLS are met.
+
+    Loopback has no TLS: the policies' other conditions and statements are enforced as they stand.
+    """
+
+    async def proxied(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope = scope | {"headers": [*scope["headers"], (b"x-forwarded-proto", b"https")]}
+        await application(scope, receive, send)
+
+    return proxied
+
+
+def serve(port: int, healthimaging_port: int, region: str, ready_file: Path) -> None:
     """Serve until SIGTERM."""
     from ministack import app
 
     from storescp_cfn.local import missing_types
     from storescp_cfn.local.ecs_credentials import EcsCredentials
+    from storescp_cfn.local.healthimaging import embedded
     from storescp_cfn.local.service_sessions import open_session
 
     credentials = EcsCredentials(open_session)
-    missing_types.register(lambda name: "0" * 32, lambda datastore_id: None)
+    emulator = embedded.start(f"http://127.0.0.1:{port}", ACCOUNT, region, healthimaging_port)
+    missing_types.register(
+        lambda name: embedded.create_datastore(emulator, name),
+        lambda datastore_id: embedded.delete_datastore(emulator, datastore_id),
+    )
     facts = {"credentials_port": credentials.server_port}
     threading.Thread(target=announce, args=(port, ready_file, facts), daemon=True).start()
+    app.app = behind_tls(app.app)
     sys.argv = sys.argv[:1]  # ministack reads its own options from there
     app.main()
 
@@ -69,7 +90,7 @@ def main() -> None:
         sys.argv[4],
     )
     os.environ.update(environment(port, healthimaging_port, region))
-    serve(port, healthimaging_port, Path(ready_file))
+    serve(port, healthimaging_port, region, Path(ready_file))
 
 
 if __name__ == "__main__":

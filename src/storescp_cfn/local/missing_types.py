@@ -22,6 +22,7 @@ RECORDED_TYPES: dict[str, Callable[[str], dict[str, Any]]] = {
     "AWS::ApplicationAutoScaling::ScalableTarget": lambda physical_id: {"Id": physical_id},
     "AWS::ApplicationAutoScaling::ScalingPolicy": lambda physical_id: {"Arn": physical_id},
     "AWS::ECS::ClusterCapacityProviderAssociations": lambda physical_id: {},
+    "AWS::CloudWatch::Alarm": lambda physical_id: {"Arn": physical_id},
 }
 
 
@@ -106,6 +107,24 @@ def datastore(
     return {"create": create, "delete": delete}
 
 
+def alarm() -> dict[str, Callable[..., Any]]:
+    """Handlers of `AWS::CloudWatch::Alarm`: ministack's own; an alarm on metric math, which it refuses, is recorded."""
+    from ministack.services.cloudformation import provisioners
+
+    known = provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"]
+    noted = recorded("AWS::CloudWatch::Alarm")
+
+    def create(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        handlers = noted if "Metrics" in properties else known
+        created: Created = handlers["create"](logical_id, properties, stack_name)
+        return created
+
+    def delete(physical_id: str, properties: Properties) -> None:
+        (noted if "Metrics" in properties else known)["delete"](physical_id, properties)
+
+    return {**known, "create": create, "delete": delete}
+
+
 def register(create_datastore: Callable[[str], str], delete_datastore: Callable[[str], None]) -> None:
     """Add every missing type to the ministack of this process; one that ministack has learnt since is left to it."""
     from ministack.services.cloudformation import provisioners
@@ -117,5 +136,6 @@ def register(create_datastore: Callable[[str], str], delete_datastore: Callable[
         "AWS::HealthImaging::Datastore": datastore(create_datastore, delete_datastore),
         **{resource_type: recorded(resource_type) for resource_type in RECORDED_TYPES},
     }
+    provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"] = alarm()
     for resource_type, handler in handlers.items():
         provisioners._RESOURCE_HANDLERS.setdefault(resource_type, handler)

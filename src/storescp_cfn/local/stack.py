@@ -176,7 +176,7 @@ class LocalStack:
         deadline = time.monotonic() + STACK_SECONDS
         while True:
             status = str(cloudformation.describe_stacks(StackName=STACK_NAME)["Stacks"][0]["StackStatus"])
-            for event in reversed(cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]):
+            for event in self.events(cloudformation):
                 if event["EventId"] not in told:
                     told.add(event["EventId"])
                     on_event(event)
@@ -187,10 +187,14 @@ class LocalStack:
             time.sleep(0.1)
 
     @staticmethod
-    def reasons(cloudformation: Any) -> str:
+    def events(cloudformation: Any) -> list[dict[str, Any]]:
+        """All events of the stack, oldest first."""
+        pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=STACK_NAME)
+        return [event for page in pages for event in page["StackEvents"]][::-1]
+
+    def reasons(self, cloudformation: Any) -> str:
         """Why resources failed, one sentence after the other."""
-        events = cloudformation.describe_stack_events(StackName=STACK_NAME)["StackEvents"]
-        failed = [event for event in reversed(events) if event["ResourceStatus"].endswith("FAILED")]
+        failed = [event for event in self.events(cloudformation) if event["ResourceStatus"].endswith("FAILED")]
         return "; ".join(
             f"{e['LogicalResourceId']}: {e.get('ResourceStatusReason', 'no reason given')}" for e in failed
         )

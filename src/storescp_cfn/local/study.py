@@ -44,15 +44,24 @@ def files_of(folder: Path) -> list[DicomFile]:
     return [file for file in found if file is not None]
 
 
+def belongs_to_a_series(path: Path) -> bool:
+    """Whether the file names its study and its series, without which no archive can file it."""
+    import pydicom
+
+    dataset = pydicom.dcmread(path, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"], stop_before_pixels=True)
+    return bool(dataset.get("StudyInstanceUID") and dataset.get("SeriesInstanceUID"))
+
+
 def pydicom_test_files() -> list[DicomFile]:
-    """The test files inside pydicom's package: small, of many kinds and transfer syntaxes, some of them broken."""
+    """The test files inside pydicom's package that say their study and series: of many kinds and transfer syntaxes."""
     import warnings
 
     import pydicom
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # several of these files are odd on purpose
-        return files_of(Path(pydicom.__file__).parent / "data" / "test_files")
+        files = files_of(Path(pydicom.__file__).parent / "data" / "test_files")
+        return [file for file in files if belongs_to_a_series(file.path)]
 
 
 def synthetic_ct(folder: Path, slices: int, rows: int = 512, columns: int = 512) -> list[DicomFile]:
