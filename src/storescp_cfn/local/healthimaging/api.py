@@ -70,9 +70,8 @@ class Api:
             return self._side_door(method, url.path.removeprefix(EMULATOR), query, body)
         found = self._model.match(method, url.path)
         if found is None:
-            return json_answer(
-                404, {"message": f"No operation has {method} {url.path}"}, _type("UnknownOperationException")
-            )
+            message = f"No operation has {method} {url.path}"
+            return json_answer(404, {"message": message}, _type("UnknownOperationException"))
         try:
             return self._operate(*found, query, headers, body)
         except ServiceError as error:

@@ -1,8 +1,8 @@
 """The emulator inside the embedded AWS: ministack's IAM, STS, S3 and EventBridge, in ministack's own process.
 
-In the same process because only there the owner of an access key is known, a service can open a session for a role, and an
-event may have a source that begins with `aws.`. These are private interfaces of ministack: its version is pinned, and a test
-holds this module against it.
+In the same process because only there the owner of an access key is known, a service can open a session for a
+role, and an event may have a source that begins with `aws.`. These are private interfaces of ministack: its version
+is pinned, and a test holds this module against it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from storescp_cfn.local.service_sessions import TrustDenied, open_session
 
 
 def iam_authorizer(account: str, region: str) -> Callable[[str, str, str, Mapping[str, str]], bool]:
-    """`authorize` by the policies in ministack's IAM, boundaries and session policies included. The root key may do all."""
+    """`authorize` by ministack's IAM, boundaries and session policies included. The root key may do everything."""
     from ministack.core.iam_evaluator import AuthError, EvalContext, evaluate, resolve_principal
 
     def authorize(access_key_id: str, action: str, resource_arn: str, context: Mapping[str, str]) -> bool:
@@ -52,7 +52,7 @@ def iam_authorizer(account: str, region: str) -> Callable[[str, str, str, Mappin
 
 
 def role_object_store(endpoint_url: str, region: str) -> Callable[[str, str], S3ObjectStore]:
-    """`open_object_store` with a session of the data access role, opened as its trust policy allows HealthImaging to."""
+    """`open_object_store` with a session of the data access role, if its trust policy lets HealthImaging have one."""
 
     def open_object_store(role_arn: str, datastore_arn: str) -> S3ObjectStore:
         try:
@@ -72,10 +72,9 @@ def event_bus(account: str, region: str) -> Callable[[Event], None]:
     from ministack.services import eventbridge
 
     def publish(event: Event) -> None:
+        entry = {**event, "Detail": json.dumps(event["Detail"])}
         with request_scope(account, region):
-            eventbridge._put_events(
-                {"Entries": [{**event, "Detail": json.dumps(event["Detail"])}]}, allow_aws_source=True
-            )
+            eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
     return publish
 

@@ -1,4 +1,4 @@
-"""The events that HealthImaging sends to EventBridge (developer guide, "Using Amazon EventBridge with HealthImaging")."""
+"""The events that HealthImaging sends to EventBridge (developer guide, "Using Amazon EventBridge")."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ JOB_DETAIL_TYPES = {
     "FAILED": "Import Job Failed",
 }
 
-Event = dict[
-    str, Any
-]  # Source, DetailType, Detail (a mapping), Resources: an entry of PutEvents, its detail not yet JSON
+Event = dict[str, Any]  # an entry of PutEvents (Source, DetailType, Resources, Detail), its detail not yet JSON
 Publish = Callable[[Event], None]
 
 

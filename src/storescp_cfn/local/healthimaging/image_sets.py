@@ -1,10 +1,10 @@
 """Image sets of one data store: which instance goes where, in which version, primary or not.
 
-AWS HealthImaging, "Primary image sets" (since 2025-05-22). A series has one primary image set, whatever the number of jobs it
-comes in; an instance that comes again replaces the older one and raises the version; one whose identifying attributes conflict
-with those of the primary image set goes into a non-primary one. How the primary image set of an instance is found is not
-documented. Here it is the one that holds the same SOP instance, else the one of its series; for the first instance of a
-series, the study's own attributes are compared with another primary image set of the same study.
+AWS HealthImaging, "Primary image sets" (since 2025-05-22). A series has one primary image set, whatever the number
+of jobs it comes in; an instance that comes again replaces the older one and raises the version; one whose identifying
+attributes conflict with those of the primary image set goes into a non-primary one. How the primary image set of an
+instance is found is not documented. Here it is the one that holds the same SOP instance, else the one of its series;
+for the first instance of a series, the study's own attributes are compared with another one of the same study.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SERIES_KEYS = (*STUDY_KEYS, "SeriesInstanceUID", "SeriesNumber")
 
 @dataclass
 class Stored:
-    """One import of one SOP instance. `version` is the image set's when it came, `replaced_in` when the next one did."""
+    """One import of one SOP instance: the image set's version when it came, and when the next one replaced it."""
 
     instance: Instance
     key: str

@@ -100,20 +100,14 @@ def scan(job: Job, s3: ObjectStore, settings: Settings) -> list[Listed]:
     listed = list(s3.list(*split_s3_uri(job.input_s3_uri)))
     folders = {each.key.rpartition("/")[0] for each in listed}
     total_bytes = sum(each.size_bytes for each in listed)
-    if len(listed) > settings.maximum_files_per_job:
-        # The documented beginning of this message; the names of the other two are ours.
-        raise JobFailed(
-            f"FILE_COUNTS_LIMIT_EXCEEDED: {len(listed)} files, at most {settings.maximum_files_per_job}. Import job failed"
-        )
-    if total_bytes > settings.maximum_bytes_per_job:
-        raise JobFailed(
-            f"TOTAL_SIZE_LIMIT_EXCEEDED: {total_bytes} bytes, at most {settings.maximum_bytes_per_job}. Import job failed"
-        )
-    if len(folders) > settings.maximum_folders_per_job:
-        raise JobFailed(
-            f"FOLDER_COUNTS_LIMIT_EXCEEDED: {len(folders)} folders, at most {settings.maximum_folders_per_job}."
-            " Import job failed"
-        )
+    # The beginning of the first message is documented; the names of the other two are ours.
+    for what, found, most in (
+        ("FILE_COUNTS", len(listed), settings.maximum_files_per_job),
+        ("TOTAL_SIZE_BYTES", total_bytes, settings.maximum_bytes_per_job),
+        ("FOLDER_COUNTS", len(folders), settings.maximum_folders_per_job),
+    ):
+        if found > most:
+            raise JobFailed(f"{what}_LIMIT_EXCEEDED: {found} found, at most {most} allowed. Import job failed")
     if not listed and settings.when_prefix_empty == "fail":
         raise JobFailed("There is no file under inputS3Uri. Import job failed")
     for each in listed:

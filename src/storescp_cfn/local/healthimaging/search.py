@@ -26,7 +26,7 @@ TAGS = {
 
 
 def search_image_sets(image_sets: list[ImageSet], criteria: dict[str, Any]) -> list[dict[str, Any]]:
-    """The summaries that satisfy every filter, in the order asked for. Raises ServiceError for a filter without sense."""
+    """The summaries that satisfy every filter, in the order asked for. Raises ServiceError (ValidationException)."""
     filters = criteria.get("filters", [])
     for each in filters:
         if each["operator"] == "BETWEEN" and len(each["values"]) != 2:

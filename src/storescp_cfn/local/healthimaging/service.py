@@ -1,7 +1,7 @@
-"""The state of the service and the rules by which requests change it. No sockets, no threads of its own, no clock of its own.
+"""The state of the service and the rules by which requests change it; no sockets, threads or clock of its own.
 
-A job's way is entered in a timetable: submitted, in progress, ended, manifest written. Whoever drives the timetable (a thread,
-or a test with a virtual clock) makes it happen.
+A job's way is entered in a timetable: submitted, in progress, ended, manifest written. Whoever drives the timetable
+(a thread, or a test with a virtual clock) makes it happen.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from storescp_cfn.local.healthimaging.timetable import Action, Timetable
 log = logging.getLogger(__name__)
 
 Parameters = dict[str, Any]
-# Role ARN and data store ARN in, S3 as that role may use it out; raises JobFailed when HealthImaging may not assume the role.
+# Role ARN and data store ARN in, S3 as that role may use it out; JobFailed when HealthImaging may not assume the role.
 OpenObjectStore = Callable[[str, str], ObjectStore]
 MESSAGE_FORBIDS = re.compile(r"[^\w -:`]")  # the model's pattern of a message
 INTERNAL_ERROR = "Internal error. Import job failed"
@@ -160,7 +160,7 @@ class HealthImaging:
     # Import jobs
 
     def start_dicom_import_job(self, request: Parameters) -> Parameters:
-        """StartDICOMImportJob; the same clientToken gives the same job, and with another request a ConflictException."""
+        """StartDICOMImportJob; the same clientToken gives the same job, or a ConflictException for another request."""
         datastore = self._datastore(request["datastoreId"])
         for job in datastore.jobs.values():
             if job.request["clientToken"] == request["clientToken"]:
@@ -261,8 +261,8 @@ class HealthImaging:
     def _import(self, datastore: Datastore, job: Job, s3: ObjectStore) -> Parameters:
         """Read, fill image sets, write the ndjson files; return the manifest. Raises JobFailed.
 
-        A job that cannot write its output ends FAILED although its image sets are there: the real service's order is not
-        documented, and this one is the harder for a client.
+        A job that cannot write its output ends FAILED although its image sets are there: the real service's order
+        is not documented, and this one is the harder for a client.
         """
         settings = self.settings
         if settings.fail_next_jobs:

@@ -1,7 +1,7 @@
-"""Quotas, rates and faults. Defaults are the documented ones, and no fault at all; every one can be changed while it runs.
+"""Quotas, rates and faults. Defaults are the documented ones, and no fault; all can be changed while it runs.
 
-Quotas and rates: AWS HealthImaging endpoints and quotas, and throttling limits (2026-11). Where the documentation leaves open
-what happens, the setting's comment says so.
+Quotas and rates: AWS HealthImaging endpoints and quotas, and throttling limits (2026-11). Where the documentation
+leaves open what happens, the setting's comment says so.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Settings:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
 
     def changed(self, changes: dict[str, Any]) -> Settings:
-        """These settings with some replaced, as JSON has them. Raises ValueError for a name or a value that is not allowed.
+        """These settings with some replaced, as JSON has them. Raises ValueError for a wrong name or value.
 
         `rates` and the two tables of errors are merged, operation by operation; the others are replaced.
         """
