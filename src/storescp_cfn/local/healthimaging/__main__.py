@@ -16,7 +16,7 @@ import time
 
 import boto3
 
-from storescp_cfn.local.healthimaging.api import Api, allow_everybody
+from storescp_cfn.local.healthimaging.api import Api
 from storescp_cfn.local.healthimaging.http import Running, Workers
 from storescp_cfn.local.healthimaging.object_store import S3ObjectStore
 from storescp_cfn.local.healthimaging.service import HealthImaging
@@ -31,7 +31,7 @@ def start_alone(port: int, settings: Settings, region: str) -> Running:
     service = HealthImaging(
         Timetable(time.time), lambda role, datastore: store, lambda event: None, workers.run, region, settings=settings
     )
-    return Running(Api(service, allow_everybody), workers, port)
+    return Running(Api(service), workers, port)
 
 
 def main() -> int:

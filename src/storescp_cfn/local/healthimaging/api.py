@@ -14,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from storescp_cfn.local.healthimaging.errors import NotEmulated, ServiceError
+from storescp_cfn.local.healthimaging.errors import NotAuthenticated, NotEmulated, ServiceError
 from storescp_cfn.local.healthimaging.metadata import image_set_metadata
 from storescp_cfn.local.healthimaging.model import (
     Answer,
@@ -35,6 +35,14 @@ EMULATOR = "/_emulator/"
 Authorize = Callable[[str, str, str, Mapping[str, str]], bool]
 
 
+# Method, path and query, headers, body: raises NotAuthenticated when the signature is not that of a known key.
+Authenticate = Callable[[str, str, Mapping[str, str], bytes], None]
+
+
+def accept_any_signature(method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
+    """For use without IAM."""
+
+
 def allow_everybody(access_key_id: str, action: str, resource_arn: str, context: Mapping[str, str]) -> bool:
     """For use without IAM."""
     return True
@@ -43,10 +51,16 @@ def allow_everybody(access_key_id: str, action: str, resource_arn: str, context:
 class Api:
     """Answers requests."""
 
-    def __init__(self, service: HealthImaging, authorize: Authorize, model: ServiceModel | None = None) -> None:
+    def __init__(
+        self,
+        service: HealthImaging,
+        authorize: Authorize = allow_everybody,
+        authenticate: Authenticate = accept_any_signature,
+    ) -> None:
         self.service = service
         self._authorize = authorize
-        self._model = model or ServiceModel()
+        self._authenticate = authenticate
+        self._model = ServiceModel()
         self._throttle = Throttle()
         self._operations: dict[str, Callable[[Parameters], Parameters]] = {
             "CreateDatastore": service.create_datastore,
@@ -73,9 +87,12 @@ class Api:
             message = f"No operation has {method} {url.path}"
             return json_answer(404, {"message": message}, _type("UnknownOperationException"))
         try:
+            self._authenticate(method, target, headers, body)
             return self._operate(*found, query, headers, body)
         except ServiceError as error:
             return self._model.error(error.code, error.message)
+        except NotAuthenticated as error:
+            return json_answer(403, {"message": error.message}, _type(error.code))
         except NotEmulated as error:
             return json_answer(501, {"message": str(error)}, _type("NotImplementedException"))
 
@@ -188,10 +205,10 @@ def _type(code: str) -> dict[str, str]:
 
 
 def _access_key_id(headers: Mapping[str, str]) -> str:
-    """The access key of the request's credential scope; the signature itself is not checked here."""
+    """The access key of the request's credential scope."""
     found = ACCESS_KEY.search(headers.get("Authorization", ""))
     if found is None:
-        raise ServiceError("AccessDeniedException", "Missing Authentication Token")
+        raise NotAuthenticated("MissingAuthenticationTokenException", "Missing Authentication Token")
     return found.group(1)
 
 

@@ -11,11 +11,14 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from urllib.parse import parse_qs, urlsplit
 
 import boto3
 from botocore.config import Config
 
 from storescp_cfn.local.healthimaging.api import SERVICE_PRINCIPAL, Api
+from storescp_cfn.local.healthimaging.errors import NotAuthenticated
 from storescp_cfn.local.healthimaging.events import Event
 from storescp_cfn.local.healthimaging.http import Running, Workers
 from storescp_cfn.local.healthimaging.jobs import JobFailed
@@ -49,6 +52,29 @@ def iam_authorizer(account: str, region: str) -> Callable[[str, str, str, Mappin
         return bool(evaluate(evaluated, principal.policies, *principal.limits).decision == "Allow")
 
     return authorize
+
+
+def iam_authenticator(account: str) -> Callable[[str, str, Mapping[str, str], bytes], None]:
+    """`authenticate` by ministack's own check of signature, token and time; it does not check the root key's."""
+    from ministack.core import iam_evaluator
+    from ministack.core.router import extract_access_key_id
+
+    def check(method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
+        url = urlsplit(target)
+        raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        query = parse_qs(url.query, keep_blank_values=True)
+        iam_evaluator.pin_signed_request(method, url.path, query, raw_headers)
+        iam_evaluator.pin_signed_body(body)
+        access_key_id = extract_access_key_id({"authorization": headers.get("Authorization", "")}, None)
+        outcome = iam_evaluator.authenticate(access_key_id or "", account)
+        if isinstance(outcome, iam_evaluator.AuthError):
+            raise NotAuthenticated(outcome.code, outcome.message)
+
+    def authenticate(method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
+        # ministack keeps the request under way in context variables: nothing of it may stay in this thread.
+        copy_context().run(check, method, target, headers, body)
+
+    return authenticate
 
 
 def role_object_store(endpoint_url: str, region: str) -> Callable[[str, str], S3ObjectStore]:
@@ -98,7 +124,7 @@ def start(
         account,
         settings,
     )
-    return Running(Api(service, iam_authorizer(account, region)), workers, port)
+    return Running(Api(service, iam_authorizer(account, region), iam_authenticator(account)), workers, port)
 
 
 def create_datastore(emulator: Running, name: str) -> str:

@@ -72,21 +72,31 @@ class Outcome:
     success: list[dict[str, Any]] = field(default_factory=list)
     failure: list[dict[str, Any]] = field(default_factory=list)
     warning: list[dict[str, Any]] = field(default_factory=list)
+    scanned: int = 0
+    imported: int = 0
+    warned_in_success: bool = True
 
     def fail(self, key: str, exception_type: str, message: str) -> None:
+        self.scanned += 1
+        if not exception_type:
+            return
         exception = {"exceptionType": exception_type, "message": message}
         self.failure.append({"inputFile": key, "exception": exception})
 
     def succeed(self, key: str, instance: Instance, image_set: ImageSet) -> None:
+        self.scanned += 1
+        self.imported += 1
         identity = {"imageSetId": image_set.image_set_id, "isPrimary": image_set.is_primary}
-        self.success.append({"inputFile": key, "importResponse": identity})
+        if self.warned_in_success or not instance.warnings:
+            self.success.append({"inputFile": key, "importResponse": identity})
         if instance.warnings:
             warnings = [vars(each) for each in instance.warnings]
             response = {**identity, "imageSetVersion": image_set.version, "warnings": warnings}
             self.warning.append({"inputFile": key, "importResponse": response})
 
-    def count(self, exception_type: str) -> int:
-        return sum(line["exception"]["exceptionType"] == exception_type for line in self.failure)
+    @property
+    def server_errors(self) -> int:
+        return sum(line["exception"]["exceptionType"] == "InternalServerException" for line in self.failure)
 
 
 def split_s3_uri(uri: str) -> tuple[str, str]:
@@ -123,8 +133,9 @@ def read_all(
     bucket, _ = split_s3_uri(job.input_s3_uri)
 
     def read(each: Listed) -> tuple[str, Instance | Exception]:
-        if any(part in each.key for part in settings.server_error_keys):
-            return each.key, ServerError("<internal error>")
+        for part, exception_type in settings.object_errors.items():
+            if part in each.key:
+                return each.key, InjectedError(exception_type)
         if each.size_bytes > settings.maximum_bytes_per_file:
             return each.key, Refused(f"<the file is larger than {settings.maximum_bytes_per_file} bytes>")
         try:
@@ -137,18 +148,18 @@ def read_all(
     return map(read, listed)
 
 
-class ServerError(Exception):
-    """An object that the service could not import through no fault of the object's."""
+class InjectedError(Exception):
+    """An object that is not imported because the settings say so; its argument is the exceptionType."""
 
 
-def settle(found: Iterable[tuple[str, Instance | Exception]], into: Import) -> Outcome:
+def settle(found: Iterable[tuple[str, Instance | Exception]], into: Import, settings: Settings) -> Outcome:
     """Fill the image sets, and say what became of each file."""
-    outcome = Outcome()
+    outcome = Outcome(warned_in_success=settings.warned_in_success)
     for key, what in found:
         if isinstance(what, Instance):
             outcome.succeed(key, what, into.add(key, what))
-        elif isinstance(what, ServerError):
-            outcome.fail(key, "InternalServerException", str(what))
+        elif isinstance(what, InjectedError):
+            outcome.fail(key, str(what), "<an error that the emulator's settings asked for>")
         else:
             outcome.fail(key, "ValidationException", str(what))
     return outcome
@@ -187,10 +198,10 @@ def manifest_of(job: Job, outcome: Outcome, done: Import, settings: Settings) ->
             "successOutputS3Uri": f"{job.folder}SUCCESS/",
             "failureOutputS3Uri": f"{job.folder}FAILURE/",
             "warningsOutputS3Uri": f"{job.folder}WARNING/",
-            "numberOfScannedFiles": len(outcome.success) + len(outcome.failure),
-            "numberOfImportedFiles": len(outcome.success),
-            "numberOfFilesWithCustomerError": outcome.count("ValidationException"),
-            "numberOfFilesWithServerError": outcome.count("InternalServerException"),
+            "numberOfScannedFiles": outcome.scanned,
+            "numberOfImportedFiles": outcome.imported,
+            "numberOfFilesWithCustomerError": len(outcome.failure) - outcome.server_errors,
+            "numberOfFilesWithServerError": outcome.server_errors,
             "numberOfGeneratedImageSets": len(summaries),
             "imageSetsSummary": summaries,
         }

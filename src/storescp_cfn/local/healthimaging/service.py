@@ -163,7 +163,8 @@ class HealthImaging:
         """StartDICOMImportJob; the same clientToken gives the same job, or a ConflictException for another request."""
         datastore = self._datastore(request["datastoreId"])
         for job in datastore.jobs.values():
-            if job.request["clientToken"] == request["clientToken"]:
+            known_until = job.submitted_at + self.settings.client_token_seconds
+            if job.request["clientToken"] == request["clientToken"] and self.clock() < known_until:
                 if job.request != request:
                     raise ServiceError("ConflictException", "The clientToken was used with other parameters")
                 return self._started(job)
@@ -273,7 +274,7 @@ class HealthImaging:
         found = list(read_all(job, s3, listed, settings))
         with self.lock:
             done = datastore.image_sets.importing(job.job_id, self.clock())
-            outcome: Outcome = settle(found, done)
+            outcome: Outcome = settle(found, done, settings)
             for image_set in done.touched.values():
                 self._emit(events.image_set_event(image_set, datastore.datastore_id, datastore.arn))
         write_lines(job, s3, outcome)

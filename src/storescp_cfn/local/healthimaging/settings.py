@@ -44,6 +44,7 @@ class Settings:
     maximum_folders_per_job: int = 10_000
     maximum_datastores: int = 100
     when_prefix_empty: str = "complete"  # or "fail": not documented
+    client_token_seconds: float = 86_400.0  # a clientToken stays known that long: not documented
 
     datastore_creation_seconds: float = 0.0
     submitted_seconds: float = 0.0  # a job stays SUBMITTED that long
@@ -55,14 +56,14 @@ class Settings:
     lost_events: tuple[str, ...] = ()  # detail-types; "*" is all of them
     doubled_events: tuple[str, ...] = ()
     manifest_lag_seconds: float = 0.0  # job-output-manifest.json appears that long after the job has ended
-    summary_has_version: bool = (
-        True  # imageSetVersion and isPrimary in imageSetsSummary: seen in practice, not documented
-    )
+    warned_in_success: bool = True  # a file with a warning is in SUCCESS/, too: the documentation does not say
+    summary_has_version: bool = True  # imageSetVersion, isPrimary in imageSetsSummary: seen in practice, undocumented
 
     errors_before: dict[str, list[str]] = field(default_factory=dict)  # operation: errors of its next calls, in order
     errors_after: dict[str, list[str]] = field(default_factory=dict)  # the same, after the operation took effect
     failing_keys: tuple[str, ...] = ()  # a job that meets a key containing one of these ends FAILED
-    server_error_keys: tuple[str, ...] = ()  # such an object ends in failure.ndjson with InternalServerException
+    # An object whose key contains the name ends in failure.ndjson with this exceptionType, or in no list if it is "".
+    object_errors: dict[str, str] = field(default_factory=dict)
     fail_next_jobs: int = 0  # that many jobs end FAILED, from now on
 
     def __post_init__(self) -> None:
@@ -73,7 +74,7 @@ class Settings:
     def changed(self, changes: dict[str, Any]) -> Settings:
         """These settings with some replaced, as JSON has them. Raises ValueError for a wrong name or value.
 
-        `rates` and the two tables of errors are merged, operation by operation; the others are replaced.
+        Tables (`rates`, the errors) are merged, and null takes a row out; everything else is replaced.
         """
         known = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         for name, value in changes.items():
@@ -103,5 +104,5 @@ def _converted(name: str, present: Any, value: Any) -> Any:
     if not fits:
         raise ValueError(f"{name} cannot be {value!r}; it is {present!r} now")
     if isinstance(present, dict):
-        return {**present, **value}
+        return {row: each for row, each in {**present, **value}.items() if each is not None}
     return tuple(value) if isinstance(present, tuple) else value
