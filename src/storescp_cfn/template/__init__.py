@@ -3,6 +3,7 @@
 `render()` is the whole interface: a pure function from a `Release` to a troposphere `Template`.
 """
 
-from storescp_cfn.template.rendering import Release, render
+from storescp_cfn.template.release import Release
+from storescp_cfn.template.rendering import render
 
 __all__ = ["Release", "render"]

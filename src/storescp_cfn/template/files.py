@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from storescp_cfn.template.rendering import Release, render
+from storescp_cfn.template.release import Release
+from storescp_cfn.template.rendering import render
 
 COMMITTED = {"templates/storescp.yaml": "yaml", "templates/storescp.json": "json"}
 

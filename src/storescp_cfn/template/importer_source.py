@@ -31,7 +31,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
@@ -70,7 +70,7 @@ STARTS_PER_PASS = 30  # so that finished jobs are settled in between
 LEASE_SECONDS = 90
 LISTED_STUDIES = 100  # UIDs in a batch item, which DynamoDB limits to 400 KB; each study has its own item
 MANIFEST_LAG_SECONDS = 600  # how long a COMPLETED job's manifest may be missing before that is an error
-RETRY_SECONDS, SLOW_RETRY_SECONDS = 30, 3_600
+RETRY_SECONDS, SLOW_RETRY_SECONDS = 30, 900
 SPARE_SECONDS = 30  # kept of Lambda's time for leaving in order
 
 METRICS = {  # name: (unit, meaning); namespace StoreSCP, dimension StackName
@@ -114,7 +114,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 # --- Names and times ----------------------------------------------------------------------------------------
 
 BATCH_ID = re.compile(r"(\d{8}T\d{9})Z-[0-9a-f]{8}-\d{4,}(\.\d+)*")
-INSTANCE_KEY = re.compile(r"incoming/([^/]+)/([^/]+)/([^/]+)/([^/]+)\.dcm")
+INSTANCE_KEY = re.compile(r"incoming/([^/]+)/([0-9.]{1,64})/([0-9.]{1,64})/([0-9.]{1,64})\.dcm")
 JOB_FOLDER = re.compile(r"-DicomImport-([0-9a-z]+)/")
 
 
@@ -283,8 +283,8 @@ class Aws(Protocol):
         """Return an object's bytes, or raise Missing."""
 
     def write(self, bucket: str, key: str, body: bytes) -> None: ...
-    def copy(self, bucket: str, found: Found, key: str) -> None:
-        """Copy an object if it still is the one that was found, else raise Missing."""
+    def copy(self, bucket: str, pairs: list[tuple[Found, str]]) -> list[Found]:
+        """Copy each object to its key if it still is the one that was found; return those that were copied."""
 
     def delete(self, bucket: str, found: list[Found]) -> None:
         """Delete those objects that still are the ones that were found."""
@@ -345,13 +345,24 @@ class Boto3Aws:
         with aws_errors():
             self.client("s3").put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
 
-    def copy(self, bucket: str, found: Found, key: str) -> None:
-        source = {"Bucket": bucket, "Key": found.key}
-        with aws_errors():
-            if found.bytes > 5 * 1024**3:  # CopyObject's limit; the managed copy goes in parts
-                self.client("s3").copy(source, bucket, key)
-            else:
-                self.client("s3").copy_object(Bucket=bucket, Key=key, CopySource=source, CopySourceIfMatch=found.etag)
+    def copy(self, bucket: str, pairs: list[tuple[Found, str]]) -> list[Found]:
+        client = self.client("s3")
+
+        def copied(pair: tuple[Found, str]) -> bool:
+            found, key = pair
+            source = {"Bucket": bucket, "Key": found.key}
+            try:
+                with aws_errors():
+                    if found.bytes > 5 * 1024**3:  # CopyObject's limit; the managed copy goes in parts
+                        client.copy(source, bucket, key)
+                    else:
+                        client.copy_object(Bucket=bucket, Key=key, CopySource=source, CopySourceIfMatch=found.etag)
+            except Missing:
+                return False
+            return True
+
+        with ThreadPoolExecutor(16) as pool:
+            return [found for (found, _), good in zip(pairs, pool.map(copied, pairs), strict=True) if good]
 
     def delete(self, bucket: str, found: list[Found]) -> None:
         for start in range(0, len(found), 1000):  # DeleteObjects takes 1,000 keys
@@ -445,6 +456,7 @@ def plain(item: Mapping[str, Any]) -> Item:
 CLOSED, STARTING, IMPORTING, SPLITTING, SETTLING = "CLOSED", "STARTING", "IMPORTING", "SPLITTING", "SETTLING"
 INCOMPLETE, SPLIT, SETTLED = "INCOMPLETE", "SPLIT", "SETTLED"
 FINAL_STATES = frozenset({SPLIT, SETTLED})
+STUDY_STATES = {STARTING: IMPORTING, SPLITTING: SPLIT, SETTLING: SETTLED}  # of the part that came with a batch
 STATES = FINAL_STATES | {CLOSED, STARTING, IMPORTING, SPLITTING, SETTLING, INCOMPLETE}
 
 
@@ -499,6 +511,16 @@ class Batch:
         item = {one.name: getattr(self, one.name) for one in fields(self)}
         item |= {"pk": f"BATCH#{self.batch}", "sk": "BATCH"}
         return item if self.state in FINAL_STATES else item | {"unsettled": "1"}
+
+
+def tally(batch: Batch) -> Counter[str]:
+    """A batch's counts under their metrics' names."""
+    names = {
+        "imported": "InstancesImported",
+        "quarantined": "InstancesQuarantined",
+        "not_primary": "InstancesNotPrimary",
+    }
+    return Counter({metric: getattr(batch, name) for name, metric in names.items()})
 
 
 def batch_in(item: Item) -> Batch:
@@ -581,7 +603,7 @@ def read_results(results: Results, body: bytes, failures: bool) -> None:
         told = told if isinstance(told, dict) else {}
         if failures:
             results.refused[key] = Refusal(str(told.get("exceptionType", "")), str(told.get("message", "")))
-        else:
+        else:  # a line of WARNING/ has an importResponse, too: the object was imported
             results.imported[key] = told.get("isPrimary") is not False
 
 
@@ -634,7 +656,7 @@ class Lease:
     def read(self) -> Item:
         """The lease item; a malformed one counts as free."""
         item = self.aws.get_item("LEASE", "LEASE") or {}
-        good = type(item.get("revision")) is int and type(item.get("expires")) is int
+        good = isinstance(item.get("owner"), str) and type(item.get("revision")) is type(item.get("expires")) is int
         return item if good else {"owner": "", "expires": 0, "revision": item.get("revision", 0)}
 
     def put(self, owner: str, expires: int, seen: Any) -> None:
@@ -670,6 +692,11 @@ class Lease:
             self.write("", 0)
         return not self.rung
 
+    def drop(self) -> None:
+        """Give the lease back in whatever state the run is."""
+        with suppress(AwsError, LeaseLost):
+            self.write("", 0)
+
     def write(self, owner: str, expires: int) -> None:
         try:
             self.put(owner, expires, self.revision)
@@ -696,6 +723,7 @@ class Importer:
         self.again = False  # something could not be done now and can be in a few seconds
         self.starting_ends = False  # this pass starts no more jobs
         self.next_start = 0.0
+        self.looked = False
 
     # - passes -
 
@@ -723,7 +751,7 @@ class Importer:
             batch = self.known.get(batch_id)
             if batch is None or batch.state not in {CLOSED, STARTING} or not self.is_due(batch):
                 continue
-            if self.starting_ends or self.jobs_at_work(batch) >= self.settings.max_concurrent_jobs:
+            if self.starting_ends or self.jobs_at_work() >= self.settings.max_concurrent_jobs:
                 return
             if started == STARTS_PER_PASS:
                 self.again = True
@@ -789,9 +817,8 @@ class Importer:
         ahead = epoch(batch.next_try_at) - self.aws.now() if batch.next_try_at else 0.0
         return ahead <= 0 or ahead > 2 * SLOW_RETRY_SECONDS
 
-    def jobs_at_work(self, other_than: Batch) -> int:
-        busy = (one for one in self.known.values() if one.state in {STARTING, IMPORTING} and one is not other_than)
-        return sum(1 for _ in busy)
+    def jobs_at_work(self) -> int:
+        return sum(1 for batch in self.known.values() if batch.state == IMPORTING)
 
     def save(self, batch: Batch) -> None:
         """Write the item if it still is the one that was read, else raise Conflict."""
@@ -818,6 +845,7 @@ class Importer:
         for folder, name in zip(folders, names, strict=True):
             if not is_batch_id(name) and len(strays) < 1000:
                 strays += self.aws.list_objects(landing, folder)
+        self.looked = True
         self.guarded_strays(strays[:1000])
         unsettled = (name for name, batch in self.known.items() if batch.state not in FINAL_STATES)
         return sorted({*unsettled, *self.manifests, *filter(is_batch_id, names)})
@@ -861,7 +889,7 @@ class Importer:
             self.absorb_manifest(batch)
         elif not self.adopt(batch):
             return
-        batch.waiting_since = batch.closed_at
+        batch.waiting_since = batch.last_stored_at or batch.closed_at
         self.save(batch)
         log("INFO", "batch registered", batch=batch_id, closed_by=batch.closed_by, expected=batch.expected)
 
@@ -1044,13 +1072,13 @@ class Importer:
         results = self.read_files(files)
         try:
             summary = json.loads(self.aws.read(self.settings.results_bucket, manifest))["jobSummary"]
-            told = int(summary.get("numberOfImportedFiles", 0)), int(summary.get("numberOfScannedFiles", 0))
+            names = ("numberOfImportedFiles", "numberOfFilesWithCustomerError", "numberOfFilesWithServerError")
+            told = [int(summary.get(name) or 0) for name in names]
         except SURPRISES:
             self.trouble("a job's manifest cannot be read", batch=batch.batch, key=manifest)
-            told = 0, 0
-        listed = len(results.imported), len(results.imported | results.refused)
-        late = (listed[0] < told[0] or listed[1] < told[1]) and not results.unreadable
-        if late and self.aws.now() - job.ended_at < MANIFEST_LAG_SECONDS:
+            told = [0, 0, 0]
+        late = len(results.imported) < told[0] or len(results.refused) < told[1] + told[2]
+        if late and not results.unreadable and self.aws.now() - job.ended_at < MANIFEST_LAG_SECONDS:
             return None
         if late or results.unreadable:
             self.trouble("a job's lists are not complete", batch=batch.batch, job=job.id, lines=results.unreadable)
@@ -1060,28 +1088,24 @@ class Importer:
         """Read the ndjson files among `keys`, whatever they are called."""
         results = Results()
         for key in keys:
-            if "/SUCCESS/" in key or "/FAILURE/" in key:
+            if any(f"/{kind}/" in key for kind in ("SUCCESS", "WARNING", "FAILURE")):
                 self.check()
                 read_results(results, self.aws.read(self.settings.results_bucket, key), "/FAILURE/" in key)
         return results
 
     def settle(self, batch: Batch, job: Job, results: Results, ended: float) -> None:
         """Delete what was imported, quarantine what was refused, and decide about the rest."""
-        objects = self.aws.list_objects(self.settings.landing_bucket, batch.prefix)
-        # What was stored after the job began is not what the job has read: it waits for another one.
-        late = [found for found in objects if found.modified > job.submitted_at]
-        open_cases = [found for found in objects if found.modified <= job.submitted_at]
+        objects = self.fit_objects(batch)
+        # What was stored after the job began is not what the job has read: it stays, for another one.
+        begun = job.submitted_at or epoch(batch.submitted_at)
+        open_cases = [found for found in objects if found.modified <= begun]
         imported = [found for found in open_cases if found.key in results.imported]
         refused, left = [], []
         for found in open_cases:
             refusal = results.refused.get(found.key)
             if found.key in results.imported:
                 continue
-            if (
-                refusal
-                and not says(f"{refusal.kind} {refusal.message}", DENIALS)
-                and not says(refusal.kind, SERVICE_FAULTS)
-            ):
+            if refusal and not says(refusal.kind, DENIALS + SERVICE_FAULTS):
                 refused.append((found, refusal))
             else:
                 left.append((found, refusal or Refusal(f"Job{job.status}", job.message or "The job does not name it.")))
@@ -1092,8 +1116,6 @@ class Importer:
         batch.ended_at, batch.message = iso(ended), job.message
         if left:
             self.decide(batch, job, left)
-        elif late:
-            self.another_attempt(batch, RETRY_SECONDS)
         else:
             self.finish(batch)
 
@@ -1101,7 +1123,7 @@ class Importer:
         """What becomes of the objects that a job has neither imported nor refused."""
         batch.tries += 1
         failed = job.status == "FAILED"
-        reason = job.message if failed else " ".join({f"{refusal.kind} {refusal.message}" for _, refusal in left})
+        reason = job.message if failed else " ".join({refusal.kind for _, refusal in left})
         over_limit = failed and "LIMIT" in job.message.upper()  # FILE_COUNTS_LIMIT_EXCEEDED and its like
         halving = failed and len(left) > 1
         if says(reason, DENIALS) and not over_limit:
@@ -1134,7 +1156,7 @@ class Importer:
         if objects:
             batch.state = CLOSED
             return self.save(batch)
-        before = Counter({"InstancesImported": batch.imported, "InstancesNotPrimary": batch.not_primary})
+        before = tally(batch)
         children = [self.aws.get_item(f"BATCH#{child}", "BATCH") or {} for child in batch.children]
         batch.moved = sum(int(child.get("expected", 0)) for child in children)
         batch.settled_at = iso(self.aws.now())
@@ -1144,8 +1166,7 @@ class Importer:
         if batch.missing:
             self.delay(batch, SLOW_RETRY_SECONDS)
         self.save(batch)
-        after = Counter({"InstancesImported": batch.imported, "InstancesNotPrimary": batch.not_primary})
-        self.counts.update(after - before)
+        self.counts.update(tally(batch) - before)
         if batch.missing:
             self.trouble("instances are missing that the receiver counted", batch=batch.batch, missing=batch.missing)
             return None
@@ -1153,16 +1174,17 @@ class Importer:
         log("INFO", "batch settled", batch=batch.batch, imported=batch.imported, quarantined=batch.quarantined)
         return self.delete_manifest(batch)
 
-    def count(self, batch: Batch, waiting: list[Found]) -> None:
+    def count(self, batch: Batch, waiting: list[Found], moving: Iterable[Found] = ()) -> None:
         """Recompute the counts of a batch and its studies' items from the facts of all its jobs.
 
         The caller has written the batch item at this revision, so a run that is behind cannot write here.
+        What is `moving` to another batch is not counted, but its studies' items are brought up to date.
         """
         outputs = self.aws.list_objects(self.settings.results_bucket, f"jobs/{batch.batch}/") if batch.attempt else []
-        imported = self.read_files([one.key for one in outputs if "/SUCCESS/" in one.key]).imported
+        imported = self.read_files([one.key for one in outputs if "/FAILURE/" not in one.key]).imported
         items = self.aws.query(f"BATCH#{batch.batch}", "QUARANTINED#")
         quarantined = {str(item.get("object_key")) for item in items}
-        studies: dict[str, Counter[str]] = {}
+        studies: dict[str, Counter[str]] = {found.key.split("/")[2]: Counter() for found in moving}
         for key in sorted({*imported, *quarantined, *(found.key for found in waiting)}):
             match = INSTANCE_KEY.fullmatch(key)
             if not match or match[1] != batch.batch:
@@ -1185,7 +1207,7 @@ class Importer:
     def write_study(self, batch: Batch, uid: str, numbers: Counter[str]) -> None:
         item: Item = {name: numbers[name] for name in ("received", "imported", "quarantined", "not_primary")}
         item |= {"pk": f"STUDY#{uid}", "sk": f"BATCH#{batch.batch}", "StudyInstanceUID": uid, "batch": batch.batch}
-        item |= {"state": SETTLED if batch.state == SETTLING else IMPORTING, "revision": batch.revision}
+        item |= {"state": STUDY_STATES[batch.state], "revision": batch.revision}
         item |= {"calling_ae_titles": batch.calling_ae_titles, "updated_at": iso(self.aws.now())}
         self.aws.put_item(item, "revision", "<=", batch.revision)
 
@@ -1208,7 +1230,6 @@ class Importer:
             _, _, study, series, sop = found.key.removesuffix(".dcm").split("/")
             about = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": sop}
             self.put_aside(batch.batch, sop, found, refusal, {**about, "job_id": job_id, "attempt": batch.attempt})
-            self.counts["InstancesQuarantined"] += 1
             log("WARNING", "instance quarantined", batch=batch.batch, key=found.key, kind=refusal.kind)
 
     def quarantine_foreign(self, strays: list[Found], reason: str = "") -> None:
@@ -1218,14 +1239,13 @@ class Importer:
             self.check()
             self.put_aside("FOREIGN", found.key[-200:], found, Refusal("ForeignObject", reason), {})
             self.counts["ForeignObjects"] += 1
-            log("WARNING", "foreign object quarantined", key=found.key)
+            # The key is in the ledger and not here: somebody else's file may be named after a patient.
+            log("WARNING", "foreign object quarantined", ledger="BATCH#FOREIGN", bytes=found.bytes)
 
     def put_aside(self, batch_id: str, name: str, found: Found, refusal: Refusal, about: Item) -> None:
         target = quarantine_key(found.key)
-        try:
-            self.aws.copy(self.settings.landing_bucket, found, target)
-        except Missing:  # another run has moved it, or it was stored anew: then the next listing shows it
-            return
+        if not self.aws.copy(self.settings.landing_bucket, [(found, target)]):
+            return  # another run has moved it, or it was stored anew: then the next listing shows it
         record = {"batch": batch_id, "object_key": found.key, "quarantine_key": target, "bytes": found.bytes, **about}
         record |= {"kind": refusal.kind, "reason": refusal.message[:2048], "quarantined_at": iso(self.aws.now())}
         body = json.dumps({"schema": 1, **record}, indent=1).encode()
@@ -1252,13 +1272,12 @@ class Importer:
     def split(self, batch: Batch) -> None:
         """Move the objects below two new prefixes; only when all have moved are these batches of their own."""
         landing, halves = self.settings.landing_bucket, batch.children[-2:]
-        objects = self.aws.list_objects(landing, batch.prefix)
+        objects = self.fit_objects(batch)
+        self.count(batch, [], moving=objects)
         for start in range(0, len(objects), 100):
             self.check()
-            self.move([(found, self.child_key(batch, found.key)) for found in objects[start : start + 100]])
-        if self.aws.list_objects(landing, batch.prefix):
-            self.again = True
-            return
+            pairs = [(found, self.child_key(batch, found.key)) for found in objects[start : start + 100]]
+            self.delete(self.aws.copy(landing, pairs))
         for child in halves:
             count = len(self.aws.list_objects(landing, f"incoming/{child}/"))
             self.create_child(batch, child, count)
@@ -1268,20 +1287,6 @@ class Importer:
     def child_key(self, batch: Batch, key: str) -> str:
         child = batch.children[-2 if key < batch.pivot else -1]
         return f"incoming/{child}/{key.removeprefix(batch.prefix)}"
-
-    def move(self, pairs: list[tuple[Found, str]]) -> None:
-        """Copy side by side, then delete what was copied."""
-
-        def copied(pair: tuple[Found, str]) -> bool:
-            try:
-                self.aws.copy(self.settings.landing_bucket, *pair)
-            except Missing:
-                return False
-            return True
-
-        with ThreadPoolExecutor(16) as pool:
-            done = list(pool.map(copied, pairs))
-        self.delete([found for (found, _), good in zip(pairs, done, strict=True) if good])
 
     def create_child(self, parent: Batch, name: str, count: int) -> None:
         child = Batch(name, closed_by="split", parent=parent.batch, expected=count, waiting_since=parent.waiting_since)
@@ -1306,6 +1311,8 @@ class Importer:
         values["InstancesMissing"] = sum(batch.missing for batch in open_batches if batch.state == INCOMPLETE)
         values["OldestUnsettledBatchSeconds"] = max(0, round(now - min(since))) if since else 0
         values.pop("SecondsToImageSet")
+        if not self.looked:  # a run that could not look has no gauges to show
+            return {"ImportErrors": self.counts["ImportErrors"]}
         if self.seconds_to_image_set:
             values["SecondsToImageSet"] = [round(one, 3) for one in self.seconds_to_image_set[:100]]
         return values
@@ -1317,19 +1324,21 @@ def reconcile(aws: Aws, settings: Settings, deadline: float) -> dict[str, float 
     Returns the metrics of this run, None if another run is at work: then that one has been told to look again.
     """
     lease = Lease(aws)
-    if not lease.take():
-        return None
     importer = Importer(aws, settings, lease, deadline)
     try:
+        if not lease.take():
+            return None
         importer.work()
     except OutOfTime:
         log("INFO", "time is over; the next wake-up goes on")
+        lease.drop()
     except LeaseLost:
         log("INFO", "another run has taken over")
     except AwsError as error:
         level = "INFO" if isinstance(error, TryLater | Conflict) else "ERROR"
         log(level, "a call failed; the next wake-up goes on", code=error.code)
         importer.counts["ImportErrors"] += level == "ERROR"
+        lease.drop()
     return importer.metrics()
 
 

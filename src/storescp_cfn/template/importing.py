@@ -9,14 +9,13 @@ import awacs.iam
 import awacs.logs
 import awacs.medical_imaging
 import awacs.s3
-from awacs.aws import ArnEquals, StringEquals
+from awacs.aws import ArnEquals, StringEquals, StringLike
 from awacs.aws import Condition as PolicyCondition
 from troposphere import AWSObject, GetAtt, Ref, Sub
 from troposphere.awslambda import Code, Environment, EventInvokeConfig, Function, LoggingConfig, Permission
 from troposphere.events import Rule, Target
-from troposphere.logs import LogGroup
 
-from storescp_cfn.template import storage, times
+from storescp_cfn.template import conditions, iam, logs, regions, storage, times
 from storescp_cfn.template.iam import Grant, RoleSpec
 from storescp_cfn.template.importer_source import IMPORTER_SOURCE
 
@@ -24,29 +23,44 @@ IMPORTER = "Importer"
 IMPORTER_LOG_GROUP = "ImporterLogGroup"
 IMPORTER_ROLE = "ImporterRole"
 IMPORT_JOB_ROLE = "ImportJobRole"
+RUNTIME = "python3.13"
+MEMORY_MIB = 512
+HEALTHIMAGING = "medical-imaging.amazonaws.com"
 
 BATCH_CLOSED_RULE = "BatchClosedRule"
 JOB_ENDED_RULE = "ImportJobEndedRule"
 EVERY_MINUTE_RULE = "EveryMinuteRule"
 
+# The function's variables; import_lambda/index.py owns the names. The quotas' others keep its defaults.
+ENVIRONMENT: dict[str, Any] = {
+    "STACK_NAME": Ref("AWS::StackName"),
+    "LANDING_BUCKET": Ref(storage.LANDING_BUCKET),
+    "RESULTS_BUCKET": Ref(storage.RESULTS_BUCKET),
+    "LEDGER_TABLE": Ref(storage.LEDGER),
+    "DATASTORE_ID": storage.datastore_id(),
+    "DATA_ACCESS_ROLE_ARN": GetAtt(IMPORT_JOB_ROLE, "Arn"),
+    "MAX_CONCURRENT_JOBS": regions.concurrent_jobs(),
+}
 
-def _landing(prefix: str = "") -> Sub:
-    return Sub(f"${{{storage.LANDING_BUCKET}.Arn}}/{prefix}*")
+
+def _landing(*prefixes: str) -> list[Sub]:
+    return storage.objects(storage.LANDING_BUCKET, *prefixes)
 
 
-def _results() -> Sub:
-    return Sub(f"${{{storage.RESULTS_BUCKET}.Arn}}/*")
+def _results() -> list[Sub]:
+    return storage.objects(storage.RESULTS_BUCKET, storage.JOBS)
 
 
-def _buckets() -> list[GetAtt]:
-    return [GetAtt(storage.LANDING_BUCKET, "Arn"), GetAtt(storage.RESULTS_BUCKET, "Arn")]
+def _list(sid: str, why: str, bucket: str, *prefixes: str) -> Grant:
+    below = StringLike({"s3:prefix": [f"{prefix}*" for prefix in prefixes]})
+    return Grant(sid, why, [awacs.s3.ListBucket], [GetAtt(bucket, "Arn")], PolicyCondition(below))
 
 
 def import_job_role() -> RoleSpec:
-    """What HealthImaging may do during an import job of this data store."""
+    """What HealthImaging may do during an import job into this data store."""
     return RoleSpec(
         IMPORT_JOB_ROLE,
-        "medical-imaging.amazonaws.com",
+        HEALTHIMAGING,
         "AWS HealthImaging: reads received images and writes the results of import jobs",
         # https://docs.aws.amazon.com/healthimaging/latest/devguide/cross-service-confused-deputy-prevention.html
         trust=PolicyCondition(
@@ -56,62 +70,83 @@ def import_job_role() -> RoleSpec:
             ]
         ),
         grants=[
-            Grant("ListBuckets", "Find the images of a batch and the results.", [awacs.s3.ListBucket], _buckets()),
-            Grant("ReadImages", "Read the images of a batch.", [awacs.s3.GetObject], [_landing(storage.INCOMING)]),
+            # HealthImaging's own example has no condition on the prefix, and does not say how it lists.
+            Grant(
+                "ListBuckets",
+                "Find the images of a batch, and the place for the results.",
+                [awacs.s3.ListBucket],
+                [GetAtt(storage.LANDING_BUCKET, "Arn"), GetAtt(storage.RESULTS_BUCKET, "Arn")],
+            ),
+            Grant("ReadImages", "Read the images of a batch.", [awacs.s3.GetObject], _landing(storage.INCOMING)),
             Grant(
                 "WriteResults",
-                "Write which images were imported and which were not.",
+                "Write which images were imported and which were refused.",
                 [awacs.s3.PutObject],
-                [_results()],
+                _results(),
             ),
+        ],
+        key_grants=[
+            iam.key_grant("Decrypt images and encrypt results with the customer's key.", iam.WRITE_ENCRYPTED, "s3")
         ],
     )
 
 
 def importer_role() -> RoleSpec:
     """What the importer's function may do."""
+    ledger = GetAtt(storage.LEDGER, "Arn")
     return RoleSpec(
         IMPORTER_ROLE,
         "lambda.amazonaws.com",
-        "The importer: starts import jobs, settles them, keeps the ledger",
+        "The importer: starts import jobs, settles every image of them and keeps the ledger",
         grants=[
-            Grant(
-                "ListBuckets", "Find batches, their images and the results of jobs.", [awacs.s3.ListBucket], _buckets()
+            _list(
+                "ListLanding",
+                "Find batches and their images.",
+                storage.LANDING_BUCKET,
+                storage.INCOMING,
+                storage.BATCHES,
             ),
+            _list("ListResults", "Find the results of import jobs.", storage.RESULTS_BUCKET, storage.JOBS),
             Grant(
                 "ReadLanding",
-                "Read batch manifests, and images on their way to quarantine.",
+                "Read batch manifests, and images on their way to quarantine or to the half of a split batch.",
                 [awacs.s3.GetObject],
-                [_landing()],
+                _landing(storage.INCOMING, storage.BATCHES),
+            ),
+            Grant("ReadResults", "Read what became of each image.", [awacs.s3.GetObject], _results()),
+            Grant(
+                "QuarantineImages",
+                "Keep each image that HealthImaging refused, with the reason beside it.",
+                [awacs.s3.PutObject],
+                _landing(storage.QUARANTINE),
             ),
             Grant(
-                "WriteLanding",
-                "Adopt a batch whose receiver died, split one, and quarantine what was refused.",
+                "SplitBatches",
+                "Halve a batch that is too large or fails as a whole.",
                 [awacs.s3.PutObject],
-                [_landing()],
+                _landing(storage.INCOMING),
             ),
             Grant(
                 "ClearLanding",
-                "Remove what is imported or quarantined; versioning keeps it for RetentionDays.",
+                "Remove what is imported or quarantined; its versions stay for RetentionDays. Nothing in quarantine.",
                 [awacs.s3.DeleteObject],
-                [_landing(storage.INCOMING), _landing(storage.BATCHES)],
+                _landing(storage.INCOMING, storage.BATCHES),
             ),
-            Grant("ReadResults", "Read what became of each image.", [awacs.s3.GetObject], [_results()]),
             Grant(
                 "KeepLedger",
-                "Keep the ledger.",
-                [
-                    awacs.dynamodb.GetItem,
-                    awacs.dynamodb.PutItem,
-                    awacs.dynamodb.UpdateItem,
-                    awacs.dynamodb.DeleteItem,
-                    awacs.dynamodb.Query,
-                ],
-                [GetAtt(storage.LEDGER, "Arn"), Sub(f"${{{storage.LEDGER}.Arn}}/index/{storage.UNSETTLED_INDEX}")],
+                "Record what became of each batch, study and refused image.",
+                [awacs.dynamodb.GetItem, awacs.dynamodb.PutItem, awacs.dynamodb.Query],
+                [ledger],
+            ),
+            Grant(
+                "FindUnsettledBatches",
+                "Find the batches that are not settled.",
+                [awacs.dynamodb.Query],
+                [Sub(f"${{{storage.LEDGER}.Arn}}/index/{storage.UNSETTLED_INDEX}")],
             ),
             Grant(
                 "RunImportJobs",
-                "Start import jobs into this data store and look at them.",
+                "Start import jobs into this data store and follow them.",
                 [
                     awacs.medical_imaging.StartDICOMImportJob,
                     awacs.medical_imaging.GetDICOMImportJob,
@@ -121,10 +156,10 @@ def importer_role() -> RoleSpec:
             ),
             Grant(
                 "PassImportJobRole",
-                "Hand the import job's role, and no other, to HealthImaging, and to no other service.",
+                "Hand the role of import jobs, and no other, to HealthImaging, and to no other service.",
                 [awacs.iam.PassRole],
                 [GetAtt(IMPORT_JOB_ROLE, "Arn")],
-                PolicyCondition(StringEquals({"iam:PassedToService": "medical-imaging.amazonaws.com"})),
+                PolicyCondition(StringEquals({"iam:PassedToService": HEALTHIMAGING})),
             ),
             Grant(
                 "WriteLog",
@@ -133,6 +168,14 @@ def importer_role() -> RoleSpec:
                 [GetAtt(IMPORTER_LOG_GROUP, "Arn")],
             ),
         ],
+        key_grants=[
+            iam.key_grant(
+                "Read and write buckets and ledger that the customer's key encrypts.",
+                iam.WRITE_ENCRYPTED,
+                "s3",
+                "dynamodb",
+            )
+        ],
     )
 
 
@@ -140,23 +183,16 @@ def _function() -> Function:
     return Function(
         IMPORTER,
         Description="Imports closed batches into AWS HealthImaging and settles every image of them",
-        Runtime="python3.13",
+        Runtime=RUNTIME,
+        Architectures=["arm64"],
         Handler="index.handler",
         Code=Code(ZipFile=IMPORTER_SOURCE),
         Role=GetAtt(IMPORTER_ROLE, "Arn"),
-        MemorySize=512,
+        MemorySize=MEMORY_MIB,
         Timeout=times.IMPORTER_TIMEOUT_SECONDS,
+        KmsKeyArn=conditions.kms_key(),
         LoggingConfig=LoggingConfig(LogGroup=Ref(IMPORTER_LOG_GROUP)),
-        Environment=Environment(
-            Variables={
-                "STACK_NAME": Ref("AWS::StackName"),
-                "LANDING_BUCKET": Ref(storage.LANDING_BUCKET),
-                "RESULTS_BUCKET": Ref(storage.RESULTS_BUCKET),
-                "LEDGER_TABLE": Ref(storage.LEDGER),
-                "DATASTORE_ID": Ref(storage.DATASTORE),
-                "DATA_ACCESS_ROLE_ARN": GetAtt(IMPORT_JOB_ROLE, "Arn"),
-            }
-        ),
+        Environment=Environment(Variables=ENVIRONMENT),
     )
 
 
@@ -183,34 +219,41 @@ def _doorbells() -> list[AWSObject]:
     batch_closed = {
         "source": ["aws.s3"],
         "detail-type": ["Object Created"],
-        "detail": {"bucket": {"name": [Ref(storage.LANDING_BUCKET)]}, "object": {"key": [{"prefix": storage.BATCHES}]}},
+        "detail": {
+            "bucket": {"name": [Ref(storage.LANDING_BUCKET)]},
+            "object": {"key": [{"prefix": storage.BATCHES}]},
+        },
     }
     job_ended = {
         "source": ["aws.medical-imaging"],
         "detail-type": ["Import Job Completed", "Import Job Failed"],
-        "detail": {"datastoreId": [Ref(storage.DATASTORE)]},
+        "detail": {"datastoreId": [storage.datastore_id()]},
     }
     return [
-        *_doorbell(BATCH_CLOSED_RULE, "A batch is closed", EventPattern=batch_closed),
-        *_doorbell(JOB_ENDED_RULE, "An import job has ended", EventPattern=job_ended),
-        *_doorbell(EVERY_MINUTE_RULE, "Whatever event was lost", ScheduleExpression="rate(1 minute)"),
+        *_doorbell(BATCH_CLOSED_RULE, "A batch is closed: wake the importer", EventPattern=batch_closed),
+        *_doorbell(JOB_ENDED_RULE, "An import job has ended: wake the importer", EventPattern=job_ended),
+        *_doorbell(
+            EVERY_MINUTE_RULE,
+            "Every minute: wake the importer, whatever event was lost",
+            ScheduleExpression="rate(1 minute)",
+        ),
     ]
 
 
 def resources() -> list[AWSObject]:
     """Every resource of this concern."""
     return [
-        LogGroup(IMPORTER_LOG_GROUP, DeletionPolicy="Retain", UpdateReplacePolicy="Retain", RetentionInDays=365),
+        logs.log_group(IMPORTER_LOG_GROUP),
         import_job_role().resource(),
         importer_role().resource(),
         _function(),
-        # Level-triggered: the next minute repairs a failed run, a queue of retries would only repeat it.
+        # Level-triggered: the next wake-up repairs a failed run; retries and dead letters would only repeat it.
         EventInvokeConfig(
             "ImporterInvocations",
             FunctionName=Ref(IMPORTER),
             Qualifier="$LATEST",
             MaximumRetryAttempts=0,
-            MaximumEventAgeInSeconds=60,
+            MaximumEventAgeInSeconds=times.DOORBELL_AGE_SECONDS,
         ),
         *_doorbells(),
     ]

@@ -1,14 +1,16 @@
-"""The network load balancer and the security groups on both of its sides."""
+"""The network load balancer, the security groups on both of its sides, and the endpoint for Amazon S3."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from troposphere import AWSObject, GetAtt, If, NoValue, Ref
-from troposphere.ec2 import SecurityGroup, SecurityGroupIngress, SecurityGroupRule
+from troposphere import AWSObject, GetAtt, If, NoValue, Ref, Sub
+from troposphere.ec2 import SecurityGroup, SecurityGroupIngress, SecurityGroupRule, VPCEndpoint
 from troposphere.elasticloadbalancingv2 import (
     Action,
+    Certificate,
     Listener,
+    ListenerAttribute,
     LoadBalancer,
     LoadBalancerAttributes,
     Matcher,
@@ -16,15 +18,19 @@ from troposphere.elasticloadbalancingv2 import (
     TargetGroupAttribute,
 )
 
-from storescp_cfn.template import times
+from storescp_cfn.template import conditions, storage, times
 
 LOAD_BALANCER = "LoadBalancer"
 LOAD_BALANCER_GROUP = "LoadBalancerSecurityGroup"
 LISTENER = "Listener"
 TARGET_GROUP = "TargetGroup"
+S3_ENDPOINT = "S3Endpoint"
 
 CONTAINER_PORT = 11112
 HEALTH_PORT = 8080
+# TLS 1.2 and 1.3 with forward secrecy and authenticated encryption only, as PS3.15 B.12 asks for.
+# https://docs.aws.amazon.com/elasticloadbalancing/latest/network/describe-ssl-policies.html
+TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-2021-06"
 
 
 def _peer_rule(cidr: str, what: str) -> SecurityGroupRule:
@@ -48,15 +54,15 @@ def _to_receivers(port: int, what: str) -> SecurityGroupRule:
 
 
 def _load_balancer_group() -> SecurityGroup:
-    optional_peers: list[Any] = [
+    peers: list[Any] = [
         If(f"Has{name}", _peer_rule(name, f"sender network {number}"), NoValue)
         for number, name in enumerate(("PeerCIDR1", "PeerCIDR2", "PeerCIDR3"), 1)
     ]
     return SecurityGroup(
         LOAD_BALANCER_GROUP,
-        GroupDescription="Who may reach the DICOM port, and that the load balancer reaches nothing but the receivers",
+        GroupDescription="Who reaches the DICOM port; the load balancer itself reaches the receivers and nothing else",
         VpcId=Ref("VpcID"),
-        SecurityGroupIngress=[_peer_rule("VpcCIDR", "the VPC"), *optional_peers],
+        SecurityGroupIngress=[_peer_rule("VpcCIDR", "the VPC"), *peers],
         SecurityGroupEgress=[
             _to_receivers(CONTAINER_PORT, "DICOM to the receivers"),
             _to_receivers(HEALTH_PORT, "Health checks of the receivers"),
@@ -76,18 +82,44 @@ def _from_load_balancer(logical_id: str, port: int, what: str) -> SecurityGroupI
     )
 
 
+def _load_balancer() -> LoadBalancer:
+    attributes: dict[str, Any] = {
+        "load_balancing.cross_zone.enabled": "true",
+        # AWS writes them for TLS connections only.
+        "access_logs.s3.enabled": "true",
+        "access_logs.s3.bucket": Ref(storage.ACCESS_LOG_BUCKET),
+        "access_logs.s3.prefix": storage.LOAD_BALANCER_LOGS,
+    }
+    return LoadBalancer(
+        LOAD_BALANCER,
+        DependsOn=[storage.ACCESS_LOG_BUCKET_POLICY],
+        Type="network",
+        Scheme=Ref("LoadBalancerScheme"),
+        Subnets=If(conditions.IS_INTERNAL, Ref("PrivateSubnetIDs"), Ref("PublicSubnetIDs")),
+        # A load balancer that is made without one can never get one.
+        SecurityGroups=[GetAtt(LOAD_BALANCER_GROUP, "GroupId")],
+        LoadBalancerAttributes=[LoadBalancerAttributes(Key=key, Value=value) for key, value in attributes.items()],
+    )
+
+
 def _target_group() -> TargetGroup:
     attributes = {
         "deregistration_delay.timeout_seconds": str(times.DEREGISTRATION_DELAY_SECONDS),
         # The receiver sees the device's own address, for its log and for the hospital's audit.
         "preserve_client_ip.enabled": "true",
+        # A receiver that is too busy for a health check still finishes what it has begun.
+        "target_health_state.unhealthy.connection_termination.enabled": "false",
     }
     return TargetGroup(
         TARGET_GROUP,
         VpcId=Ref("VpcID"),
         TargetType="ip",
         Protocol="TCP",
-        Port=CONTAINER_PORT,
+        # ECS registers each receiver with its own port, so this one is never used. It differs between the schemes
+        # because a change of scheme replaces the load balancer, and a target group can serve one at a time only: with
+        # another port CloudFormation replaces the target group too.
+        Port=If(conditions.IS_INTERNAL, CONTAINER_PORT + 1, CONTAINER_PORT),
+        HealthCheckEnabled=True,
         HealthCheckProtocol="HTTP",
         HealthCheckPort=str(HEALTH_PORT),
         HealthCheckPath="/readyz",
@@ -96,7 +128,33 @@ def _target_group() -> TargetGroup:
         HealthyThresholdCount=times.HEALTHY_AFTER_CHECKS,
         UnhealthyThresholdCount=times.UNHEALTHY_AFTER_CHECKS,
         Matcher=Matcher(HttpCode="200"),
-        TargetGroupAttributes=[TargetGroupAttribute(Key=k, Value=v) for k, v in attributes.items()],
+        TargetGroupAttributes=[TargetGroupAttribute(Key=key, Value=value) for key, value in attributes.items()],
+    )
+
+
+def _listener() -> Listener:
+    idle = ListenerAttribute(Key="tcp.idle_timeout.seconds", Value=str(times.LOAD_BALANCER_IDLE_SECONDS))
+    return Listener(
+        LISTENER,
+        LoadBalancerArn=Ref(LOAD_BALANCER),
+        Port=Ref("SCPPort"),
+        Protocol=If(conditions.HAS_TLS, "TLS", "TCP"),
+        SslPolicy=If(conditions.HAS_TLS, TLS_POLICY, NoValue),
+        Certificates=If(conditions.HAS_TLS, [Certificate(CertificateArn=Ref("TLSCertificateARN"))], NoValue),
+        ListenerAttributes=If(conditions.HAS_TLS, NoValue, [idle]),
+        DefaultActions=[Action(Type="forward", TargetGroupArn=Ref(TARGET_GROUP))],
+    )
+
+
+def _s3_endpoint() -> VPCEndpoint:
+    """It has AWS's default policy: other programs of these subnets use it too, and roles and buckets have their own."""
+    return VPCEndpoint(
+        S3_ENDPOINT,
+        Condition=conditions.HAS_ROUTE_TABLES,
+        VpcEndpointType="Gateway",
+        VpcId=Ref("VpcID"),
+        ServiceName=Sub("com.amazonaws.${AWS::Region}.s3"),
+        RouteTableIds=Ref("PrivateRouteTableIDs"),
     )
 
 
@@ -106,20 +164,8 @@ def resources() -> list[AWSObject]:
         _load_balancer_group(),
         _from_load_balancer("DICOMFromLoadBalancer", CONTAINER_PORT, "DICOM from the load balancer"),
         _from_load_balancer("HealthFromLoadBalancer", HEALTH_PORT, "Health checks of the load balancer"),
-        LoadBalancer(
-            LOAD_BALANCER,
-            Type="network",
-            Scheme="internet-facing",
-            Subnets=Ref("PublicSubnetIDs"),
-            SecurityGroups=[GetAtt(LOAD_BALANCER_GROUP, "GroupId")],
-            LoadBalancerAttributes=[LoadBalancerAttributes(Key="load_balancing.cross_zone.enabled", Value="true")],
-        ),
+        _load_balancer(),
         _target_group(),
-        Listener(
-            LISTENER,
-            LoadBalancerArn=Ref(LOAD_BALANCER),
-            Port=Ref("SCPPort"),
-            Protocol="TCP",
-            DefaultActions=[Action(Type="forward", TargetGroupArn=Ref(TARGET_GROUP))],
-        ),
+        _listener(),
+        _s3_endpoint(),
     ]

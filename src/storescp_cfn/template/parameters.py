@@ -6,12 +6,21 @@ from dataclasses import dataclass
 
 from troposphere import Parameter, Template
 
-from storescp_cfn.template import patterns
+from storescp_cfn.template import fargate, patterns
+from storescp_cfn.template.release import Release
 
-NETWORK = "Network: where the product runs and who may reach it"
-DICOM = "DICOM: how devices address it"
+NETWORK = "Network: where it runs and who may reach it"
+DICOM = "DICOM: how devices address it and what it accepts"
+TLS = "TLS: encryption between devices and the load balancer"
+CAPACITY = "Capacity: size and number of receivers"
+DATA = "Data: where images go, how they are encrypted and how long things are kept"
 OPERATION = "Operation"
-GROUPS = (NETWORK, DICOM, OPERATION)
+GROUPS = (NETWORK, DICOM, TLS, CAPACITY, DATA, OPERATION)
+
+MOST_DESIRED_TASKS = 10
+MOST_TASKS = 20
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html, from a month on
+LOG_RETENTION_DAYS = (30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 
 
 @dataclass(frozen=True)
@@ -45,35 +54,69 @@ class Field:
         return Parameter(self.name, Type=self.type, Description=self.description, **given)
 
 
+def _whole_number(name: str, group: str, label: str, description: str, default: int, allowed: tuple[int, int]) -> Field:
+    """A whole number between two limits; a String, because CloudFormation's Number also admits 104.5 and 1e4."""
+    low, high = allowed
+    return Field(
+        name,
+        group,
+        label,
+        description,
+        constraint=f"Type a whole number from {low} to {high}, without sign, point or comma. Example: {default}.",
+        default=str(default),
+        pattern=patterns.whole(patterns.integer(low, high)),
+    )
+
+
+def _choice(name: str, group: str, label: str, description: str, default: object, values: tuple[object, ...]) -> Field:
+    """One value of a list."""
+    listed = tuple(map(str, values))
+    return Field(
+        name,
+        group,
+        label,
+        description,
+        constraint=f"Choose one of {', '.join(listed)}. Example: {default}.",
+        default=str(default),
+        values=listed,
+    )
+
+
 _PEER_CONSTRAINT = (
     "Type an IPv4 network as address/prefix, prefix 8 to 32, for example 203.0.113.0/24 for a site or "
     "203.0.113.7/32 for one device. 0.0.0.0/0 is refused: it would let everybody on the internet send to the receiver."
 )
 _PEER_PATTERN = patterns.cidr(8, 32)
 
-FIELDS = (
+_NETWORK_FIELDS = (
     Field(
         "VpcID",
         NETWORK,
         "VPC",
-        "The VPC to run in, for example vpc-0a1b2c3d. It needs two public and two private subnets and a NAT gateway.",
+        "The VPC to run in, for example vpc-0a1b2c3d. It needs two public and two private subnets and a NAT gateway. "
+        "It cannot be changed later.",
         type="AWS::EC2::VPC::Id",
+        constraint="Choose a VPC of this Region, for example vpc-0a1b2c3d.",
     ),
     Field(
         "PublicSubnetIDs",
         NETWORK,
         "Public subnets",
-        "Two or more public subnets of the VPC, each in another Availability Zone, for the load balancer. Example: "
-        "subnet-0aa11,subnet-0bb22",
+        "Two or more public subnets of the VPC, each in another Availability Zone, for an internet-facing load "
+        "balancer. Example: subnet-0aa11,subnet-0bb22",
         type="List<AWS::EC2::Subnet::Id>",
+        constraint="Choose two or more public subnets, each in another Availability Zone, for example "
+        "subnet-0aa11,subnet-0bb22.",
     ),
     Field(
         "PrivateSubnetIDs",
         NETWORK,
         "Private subnets",
-        "Two or more private subnets of the VPC, each in another Availability Zone, for the receivers. They reach AWS "
-        "through a NAT gateway. Example: subnet-0cc33,subnet-0dd44",
+        "Two or more private subnets of the VPC, each in another Availability Zone, for the receivers and an internal "
+        "load balancer. They reach AWS through a NAT gateway. Example: subnet-0cc33,subnet-0dd44",
         type="List<AWS::EC2::Subnet::Id>",
+        constraint="Choose two or more private subnets, each in another Availability Zone, for example "
+        "subnet-0cc33,subnet-0dd44.",
     ),
     Field(
         "SecurityGroupID",
@@ -82,12 +125,13 @@ FIELDS = (
         "A security group of the VPC that the receivers join, for example sg-0a1b2c3d. It must allow outgoing HTTPS "
         "(TCP 443). The stack adds to it the two rules that the load balancer needs, and nothing else.",
         type="AWS::EC2::SecurityGroup::Id",
+        constraint="Choose a security group of the VPC, for example sg-0a1b2c3d.",
     ),
     Field(
         "VpcCIDR",
         NETWORK,
         "Address range of the VPC",
-        "The VPC's IPv4 range, for example 10.0.0.0/16: devices inside the VPC may send.",
+        "The VPC's IPv4 range, for example 10.0.0.0/16. Devices inside the VPC may send.",
         constraint="Type the VPC's IPv4 range as address/prefix, prefix 16 to 28, for example 10.0.0.0/16.",
         pattern=patterns.whole(patterns.cidr(16, 28)),
     ),
@@ -99,24 +143,45 @@ FIELDS = (
         constraint=_PEER_CONSTRAINT,
         pattern=patterns.whole(_PEER_PATTERN),
     ),
-    Field(
-        "PeerCIDR2",
-        NETWORK,
-        "Allowed sender network 2",
-        "A second range of addresses, for example 198.51.100.0/24. Leave empty if there is none.",
-        constraint=_PEER_CONSTRAINT + " Or leave it empty.",
-        default="",
-        pattern=patterns.optional(_PEER_PATTERN),
+    *(
+        Field(
+            f"PeerCIDR{number}",
+            NETWORK,
+            f"Allowed sender network {number}",
+            f"A further range of addresses that devices come from, for example {example}. Leave empty if there is "
+            "none.",
+            constraint=_PEER_CONSTRAINT + " Or leave it empty.",
+            default="",
+            pattern=patterns.optional(_PEER_PATTERN),
+        )
+        for number, example in ((2, "198.51.100.0/24"), (3, "192.0.2.0/24"))
     ),
     Field(
-        "PeerCIDR3",
+        "LoadBalancerScheme",
         NETWORK,
-        "Allowed sender network 3",
-        "A third range of addresses, for example 192.0.2.0/24. Leave empty if there is none.",
-        constraint=_PEER_CONSTRAINT + " Or leave it empty.",
-        default="",
-        pattern=patterns.optional(_PEER_PATTERN),
+        "Load balancer reachable from",
+        "internet-facing: from the internet, by the allowed networks only. internal: from inside the VPC and from "
+        "networks that reach it by VPN, Direct Connect or peering. Changing it later gives the load balancer a new "
+        "host name. Example: internal",
+        constraint="Choose internet-facing or internal. Example: internal.",
+        default="internet-facing",
+        values=("internet-facing", "internal"),
     ),
+    Field(
+        "PrivateRouteTableIDs",
+        NETWORK,
+        "Route tables of the private subnets",
+        "Route tables that get a gateway endpoint for Amazon S3, so that image data does not pay for the NAT gateway. "
+        "Leave empty if the VPC has one already. Example: rtb-0a1b2c3d,rtb-0e4f5a6b",
+        type="CommaDelimitedList",
+        constraint="Type route table ids with commas between them, for example rtb-0a1b2c3d,rtb-0e4f5a6b. Or leave it "
+        "empty.",
+        default="",
+        pattern=patterns.optional("rtb-[0-9a-f]{8,17}"),
+    ),
+)
+
+_DICOM_FIELDS = (
     Field(
         "SCPAETitle",
         DICOM,
@@ -127,41 +192,214 @@ FIELDS = (
         default="STORESCP",
         pattern=patterns.whole(patterns.AE_TITLE),
     ),
-    Field(
+    _whole_number(
         "SCPPort",
         DICOM,
         "Port",
-        "The TCP port that devices connect to, for example 11112 or 104.",
-        constraint="Type a whole number from 1 to 65535. Example: 11112.",
-        default="11112",
-        pattern=patterns.whole(patterns.integer(1, 65535)),
+        "The TCP port that devices connect to, for example 11112, 104, or 2762 with TLS.",
+        11112,
+        (1, 65535),
+    ),
+    _choice(
+        "RequireCalledAETitle",
+        DICOM,
+        "Refuse other Called AE Titles",
+        "true: devices that call another AE title than the one above are rejected. false: any title is accepted. "
+        "Example: true",
+        "false",
+        ("true", "false"),
+    ),
+    Field(
+        "RequireCallingAETitle",
+        DICOM,
+        "Allowed Calling AE Titles",
+        "Only devices with these AE titles may send, for example CT1,MR1,WORKSTATION1. Leave empty to accept every "
+        "title from the allowed networks.",
+        type="CommaDelimitedList",
+        constraint="Type AE titles of 1 to 16 characters with commas between them, for example CT1,MR1. Or leave it "
+        "empty.",
+        default="",
+        pattern=patterns.optional(patterns.AE_TITLE_IN_LIST),
+    ),
+    Field(
+        "SupportedSOPClassUIDs",
+        DICOM,
+        "Accepted SOP classes",
+        "Only these SOP classes are accepted, by UID, for example 1.2.840.10008.5.1.4.1.1.2,"
+        "1.2.840.10008.5.1.4.1.1.4 for CT and MR. Leave empty to accept all.",
+        type="CommaDelimitedList",
+        constraint="Type SOP Class UIDs with commas between them, for example 1.2.840.10008.5.1.4.1.1.2. Or leave it "
+        "empty.",
+        default="",
+        pattern=patterns.optional(patterns.UID),
+    ),
+    _whole_number(
+        "MaximumAssociations",
+        DICOM,
+        "Associations at once",
+        "How many associations one receiver holds at a time; further ones are asked to come back later. Example: 300",
+        300,
+        (1, 5000),
+    ),
+    _whole_number(
+        "DIMSETimeout",
+        DICOM,
+        "DIMSE timeout, seconds",
+        "An image that cannot be stored within this time is answered with a failure, so the device keeps it. "
+        "Example: 60",
+        60,
+        (5, 300),
+    ),
+    _whole_number(
+        "NetworkTimeout",
+        DICOM,
+        "Network timeout, seconds",
+        "An association that is silent for so long is ended. Less than 350, the load balancer's own limit. Example: 90",
+        90,
+        (10, 300),
+    ),
+)
+
+_CAPACITY_FIELDS = (
+    _choice(
+        "TaskCPU",
+        CAPACITY,
+        "CPU units of a receiver",
+        "1024 units are one vCPU. Example: 512",
+        512,
+        fargate.CPU_SIZES,
+    ),
+    _choice(
+        "TaskMemoryLimit",
+        CAPACITY,
+        "Memory of a receiver, MiB",
+        "It must go with the CPU units: 256 with 512 to 2048, 512 with 1024 to 4096, 1024 with 2048 to 8192, 2048 with "
+        "4096 to 16384, 4096 with 8192 to 30720. Example: 1024",
+        1024,
+        fargate.MEMORY_SIZES_MIB,
+    ),
+    _choice(
+        "TaskDesiredCount",
+        CAPACITY,
+        "Receivers that always run",
+        "Two or more keep receiving when an Availability Zone fails. Example: 2",
+        2,
+        tuple(range(1, MOST_DESIRED_TASKS + 1)),
+    ),
+    _choice(
+        "AutoscaleMaxCapacity",
+        CAPACITY,
+        "Receivers at most",
+        "How many receivers may run when many devices send at once; at least as many as always run. Example: 4",
+        4,
+        tuple(range(1, MOST_TASKS + 1)),
+    ),
+    _choice(
+        "CpuArchitecture",
+        CAPACITY,
+        "Processor",
+        "ARM64 costs about a fifth less, but is missing in some Availability Zones, such as use1-az3. Example: X86_64",
+        "X86_64",
+        ("X86_64", "ARM64"),
+    ),
+)
+
+_DATA_FIELDS = (
+    Field(
+        "DatastoreID",
+        DATA,
+        "Existing data store",
+        "Import into this AWS HealthImaging data store of the same account and Region, for example "
+        "0123456789abcdef0123456789abcdef. Leave empty to create one.",
+        constraint="Type the 32 digits and small letters of a data store's id, for example "
+        "0123456789abcdef0123456789abcdef. Or leave it empty.",
+        default="",
+        pattern=patterns.optional("[0-9a-z]{32}"),
+    ),
+    Field(
+        "KmsKeyARN",
+        DATA,
+        "Customer managed key",
+        "A symmetric AWS KMS key of this Region that encrypts buckets, table, logs, alarms and a new data store, for "
+        "example arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab. Its policy must allow "
+        "it, see the documentation. Changing it later makes a new, empty data store and keeps the old one. Leave empty "
+        "for keys that AWS manages.",
+        constraint="Type the ARN of a key, not of an alias, for example "
+        "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab. Or leave it empty.",
+        default="",
+        pattern=patterns.optional(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f-]{36})"),
+    ),
+    _whole_number(
+        "RetentionDays",
+        DATA,
+        "Keep imported originals, days",
+        "How long the landing bucket keeps the original of an image after it was imported. Images that are not "
+        "imported are kept for ever. Example: 30",
+        30,
+        (1, 3650),
+    ),
+    _choice(
+        "LogRetentionDays",
+        DATA,
+        "Keep logs, days",
+        "How long logs are kept; 2192 days are six years. Example: 365",
+        365,
+        LOG_RETENTION_DAYS,
     ),
 )
 
 
-def container_image_field(default: str) -> Field:
-    """The one field whose default differs from release to release."""
-    return Field(
-        "ContainerImage",
-        OPERATION,
-        "Container image",
-        "The receiver's image in Amazon ECR. Keep the default: it is the AWS Marketplace image of this version.",
-        constraint="Type an Amazon ECR image with its tag or digest, for example "
-        "123456789012.dkr.ecr.us-east-1.amazonaws.com/storescp:1.0.0.",
-        default=default,
-        pattern=r"^[0-9]{12}\.dkr\.ecr\.[a-z]{2}(-[a-z]+)+-[0-9]\.amazonaws\.com/[a-z0-9][a-z0-9._/-]*"
-        r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@sha256:[0-9a-f]{64})?$",
+def _operation_fields(container_image: str) -> tuple[Field, ...]:
+    return (
+        Field(
+            "AlarmEmail",
+            OPERATION,
+            "E-mail for alarms",
+            "Alarms are sent to this address, for example pacs-team@hospital.example, once its owner has confirmed the "
+            "message that AWS sends first. Leave empty to send none.",
+            constraint="Type one e-mail address, for example pacs-team@hospital.example. Or leave it empty.",
+            default="",
+            pattern=patterns.optional(r"[A-Za-z0-9._%+'-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"),
+        ),
+        Field(
+            "ContainerImage",
+            OPERATION,
+            "Container image",
+            "The receiver's image in Amazon ECR. Keep the default: it is the AWS Marketplace image of this version. "
+            f"Example: {container_image}",
+            constraint="Type an Amazon ECR image with its tag or digest, for example "
+            "123456789012.dkr.ecr.us-east-1.amazonaws.com/storescp:1.0.0.",
+            default=container_image,
+            pattern=patterns.whole(patterns.ECR_IMAGE),
+        ),
     )
 
 
-def fields(container_image: str) -> tuple[Field, ...]:
-    """Every field, in the order of the form."""
-    return (*FIELDS, container_image_field(container_image))
+_TLS_FIELDS = (
+    Field(
+        "TLSCertificateARN",
+        TLS,
+        "Certificate",
+        "A certificate of AWS Certificate Manager in this Region, for example "
+        "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012: devices then connect "
+        "with TLS 1.2 or 1.3. Leave empty for no TLS.",
+        constraint="Type the ARN of a certificate, for example "
+        "arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012. Or leave it empty.",
+        default="",
+        pattern=patterns.optional(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/[0-9a-f-]{36}"),
+    ),
+)
 
 
-def add_to(template: Template, container_image: str) -> None:
+def fields(release: Release | None = None) -> tuple[Field, ...]:
+    """Every parameter of a release, in the order of the form."""
+    operation = _operation_fields((release or Release()).container_image)
+    return (*_NETWORK_FIELDS, *_DICOM_FIELDS, *_TLS_FIELDS, *_CAPACITY_FIELDS, *_DATA_FIELDS, *operation)
+
+
+def add_to(template: Template, release: Release) -> None:
     """Add every parameter, and the form that groups and labels them."""
-    table = fields(container_image)
+    table = fields(release)
     for field in table:
         template.add_parameter(field.parameter())
     template.set_metadata(

@@ -10,6 +10,17 @@ _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 # PS3.5 6.2, VR AE: 1 to 16 characters of the default repertoire, no backslash and no control character. Leading and
 # trailing spaces are not significant there; they are refused, because two devices that differ in them look alike.
 AE_TITLE = r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?"
+# The same without a comma, which ends a title in a list.
+AE_TITLE_IN_LIST = r"[!-+\--\[\]-~]([ -+\--\[\]-~]{0,14}[!-+\--\[\]-~])?"
+
+# PS3.5 9.1: at most 64 characters, components of digits without leading zeros.
+UID = r"(?=.{1,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"
+
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
+ECR_IMAGE = (
+    r"[0-9]{12}\.dkr\.ecr\.[a-z]{2}(-[a-z]+)+-[0-9]\.amazonaws\.com/[a-z0-9]+([._/-][a-z0-9]+)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})"
+)
 
 
 def whole(pattern: str) -> str:

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from troposphere import Template
 
-from storescp_cfn import __version__
 from storescp_cfn.template import (
     conditions,
     importing,
+    monitoring,
     network,
     outputs,
     parameters,
+    regions,
+    rules,
     service,
     storage,
 )
-
-# Marketplace keeps every container image in this account, and in us-east-1 only.
-# https://docs.aws.amazon.com/marketplace/latest/userguide/container-product-policies.html
-MARKETPLACE_REGISTRY = "709825985650.dkr.ecr.us-east-1.amazonaws.com"
-# The seller's part of the repository name, until `storescp-cfn package --image` says the real one.
-MARKETPLACE_REPOSITORY = "storescp/dicom-store-scp"
-
-
-@dataclass(frozen=True)
-class Release:
-    """What differs between two published versions of the same template.
-
-    version: the product's version; it is shown in the template's description.
-    image: the container image that `ContainerImage` defaults to; empty for the Marketplace image of `version`.
-    """
-
-    version: str = __version__
-    image: str = ""
-
-    @property
-    def container_image(self) -> str:
-        return self.image or f"{MARKETPLACE_REGISTRY}/{MARKETPLACE_REPOSITORY}:{self.version}"
+from storescp_cfn.template.release import Release
 
 
 def render(release: Release | None = None) -> Template:
     """Return the template of a release, by default of the version installed here.
 
-    Pure: no file, network, clock or environment is looked at, and two calls give equal templates.
+    Pure: no file, network, clock or environment is looked at, and two calls give equal templates. The importer's source
+    is a constant of `importer_source`, which `make render` copies from import_lambda/ (docs/adr/0005).
     """
     release = release or Release()
     template = Template()
@@ -51,10 +31,17 @@ def render(release: Release | None = None) -> Template:
     template.set_description(
         f"StoreSCP {release.version}: receives DICOM images from modalities and imports them into AWS HealthImaging."
     )
-    parameters.add_to(template, container_image=release.container_image)
+    parameters.add_to(template, release)
+    rules.add_to(template)
+    regions.add_to(template)
     conditions.add_to(template)
-    for concern in (network, storage, service, importing):
-        for resource in concern.resources():
-            template.add_resource(resource)
+    for resource in (
+        *network.resources(),
+        *storage.resources(),
+        *service.resources(release),
+        *importing.resources(),
+        *monitoring.resources(),
+    ):
+        template.add_resource(resource)
     outputs.add_to(template)
     return template

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import awacs.aws_marketplace
 import awacs.ecr
+import awacs.ecs
 import awacs.logs
 import awacs.s3
-from awacs.aws import ArnLike, StringEquals
+from awacs.aws import ArnEquals, ArnLike, StringEquals
 from awacs.aws import Condition as PolicyCondition
-from troposphere import AWSObject, GetAtt, Ref, Select, Split, Sub
+from troposphere import AWSObject, GetAtt, Join, Ref, Select, Split, Sub
 from troposphere.ecs import (
     AwsvpcConfiguration,
     Cluster,
+    ClusterSetting,
     ContainerDefinition,
     DeploymentCircuitBreaker,
     DeploymentConfiguration,
     Environment,
+    HealthCheck,
+    KernelCapabilities,
+    LinuxParameters,
     LogConfiguration,
     NetworkConfiguration,
     PortMapping,
+    RuntimePlatform,
     Service,
     TaskDefinition,
+    Ulimit,
 )
 from troposphere.ecs import LoadBalancer as ServiceLoadBalancer
-from troposphere.logs import LogGroup
 
-from storescp_cfn.template import iam, network, storage, times
+from storescp_cfn.template import iam, logs, network, scaling, storage, times
 from storescp_cfn.template.iam import Grant, RoleSpec
+from storescp_cfn.template.release import Release
 
 CLUSTER = "Cluster"
 SERVICE = "Service"
@@ -34,20 +44,28 @@ RECEIVER_LOG_GROUP = "ReceiverLogGroup"
 RECEIVER_ROLE = "ReceiverRole"
 EXECUTION_ROLE = "ExecutionRole"
 CONTAINER = "storescp"
+CONTAINER_USER = "65532:65532"  # container/Dockerfile
+OPEN_FILES = 65535
 
-# docs/adr/0001: metrics carry the stack's name, `STACK_NAME`.
-ENVIRONMENT = {
+# The receiver's variables (container/storescp/settings.py) that a stack decides; the others keep their defaults.
+ENVIRONMENT: dict[str, Any] = {
     "STACK_NAME": Ref("AWS::StackName"),
     "DICOM_BUCKET": Ref(storage.LANDING_BUCKET),
-    "AE_TITLE": Ref("SCPAETitle"),
     "SCP_PORT": str(network.CONTAINER_PORT),
     "HEALTH_PORT": str(network.HEALTH_PORT),
+    "AE_TITLE": Ref("SCPAETitle"),
+    "REQUIRE_CALLED_AE_TITLE": Ref("RequireCalledAETitle"),
+    "REQUIRE_CALLING_AE_TITLE": Join(",", Ref("RequireCallingAETitle")),
+    "SUPPORTED_SOP_CLASS_UIDS": Join(",", Ref("SupportedSOPClassUIDs")),
+    "MAXIMUM_ASSOCIATIONS": Ref("MaximumAssociations"),
+    "DIMSE_TIMEOUT": Ref("DIMSETimeout"),
+    "NETWORK_TIMEOUT": Ref("NetworkTimeout"),
     "STOP_SECONDS": str(times.RECEIVER_STOP_SECONDS),
 }
 
-
-def _objects_below(*prefixes: str) -> list[Sub]:
-    return [Sub(f"${{{storage.LANDING_BUCKET}.Arn}}/{prefix}*") for prefix in prefixes]
+# As in container/Dockerfile, whose own HEALTHCHECK ECS does not look at. It asks for life, not for readiness: a
+# receiver that drains is alive.
+HEALTH_COMMAND = ["CMD", "python3", "-S", "-m", "storescp.healthcheck"]
 
 
 def _image_repository_arn() -> Sub:
@@ -74,8 +92,23 @@ def task_trust() -> PolicyCondition:
     )
 
 
-def receiver_role() -> RoleSpec:
-    """What the receiver itself may do: put images and batch manifests, nothing else."""
+def _metering_grants(release: Release) -> list[Grant]:
+    """https://docs.aws.amazon.com/marketplace/latest/userguide/iam-permissions-for-containers.html"""
+    if not release.product_code:
+        return []
+    return [
+        Grant(
+            "RegisterUsage",
+            "Register the usage of this paid product when a receiver starts.",
+            [awacs.aws_marketplace.RegisterUsage],
+            ["*"],
+            any_resource_because="the action has no resource type",
+        )
+    ]
+
+
+def receiver_role(release: Release | None = None) -> RoleSpec:
+    """What the receiver itself may do: put images and batch manifests, and little else."""
     return RoleSpec(
         RECEIVER_ROLE,
         "ecs-tasks.amazonaws.com",
@@ -84,17 +117,32 @@ def receiver_role() -> RoleSpec:
         grants=[
             Grant(
                 "StoreImages",
-                "Store each received image, and the manifest of each closed batch.",
+                "Store each received image before it is acknowledged.",
                 [awacs.s3.PutObject],
-                _objects_below(storage.INCOMING, storage.BATCHES),
+                storage.objects(storage.LANDING_BUCKET, storage.INCOMING),
+            ),
+            Grant(
+                "CloseBatches",
+                "Write the manifest of each batch when it is closed.",
+                [awacs.s3.PutObject],
+                storage.objects(storage.LANDING_BUCKET, storage.BATCHES),
             ),
             Grant(
                 "AbortUploads",
                 "Give up the upload of a large image whose sender has gone.",
                 [awacs.s3.AbortMultipartUpload],
-                _objects_below(storage.INCOMING),
+                storage.objects(storage.LANDING_BUCKET, storage.INCOMING),
             ),
+            Grant(
+                "ProtectBusyTasks",
+                "Keep the receiver's own task from being scaled in while it has open associations.",
+                [awacs.ecs.UpdateTaskProtection],
+                [Sub(f"arn:${{AWS::Partition}}:ecs:${{AWS::Region}}:${{AWS::AccountId}}:task/${{{CLUSTER}}}/*")],
+                PolicyCondition(ArnEquals({"ecs:cluster": GetAtt(CLUSTER, "Arn")})),
+            ),
+            *_metering_grants(release or Release()),
         ],
+        key_grants=[iam.key_grant("Encrypt images and manifests with the customer's key.", iam.WRITE_ENCRYPTED, "s3")],
     )
 
 
@@ -103,14 +151,15 @@ def execution_role() -> RoleSpec:
     return RoleSpec(
         EXECUTION_ROLE,
         "ecs-tasks.amazonaws.com",
-        "Amazon ECS: pulls the receiver's image and writes its log",
+        "Amazon ECS: pulls the image of the receiver and writes its log",
         trust=task_trust(),
         grants=[
             Grant(
                 "LogInToRegistry",
-                "Log in to Amazon ECR. The action has no resource type, so the resource is *.",
+                "Log in to Amazon ECR.",
                 [awacs.ecr.GetAuthorizationToken],
                 ["*"],
+                any_resource_because="the action has no resource type",
             ),
             Grant(
                 "PullImage",
@@ -128,37 +177,67 @@ def execution_role() -> RoleSpec:
     )
 
 
-def _container() -> ContainerDefinition:
+def _container(release: Release) -> ContainerDefinition:
+    metering = {"PRODUCT_CODE": release.product_code} if release.product_code else {}
     return ContainerDefinition(
         Name=CONTAINER,
         Image=Ref("ContainerImage"),
         Essential=True,
+        User=CONTAINER_USER,
+        Privileged=False,
         ReadonlyRootFilesystem=True,
+        LinuxParameters=LinuxParameters(Capabilities=KernelCapabilities(Drop=["ALL"])),
+        Ulimits=[Ulimit(Name="nofile", SoftLimit=OPEN_FILES, HardLimit=OPEN_FILES)],
         StopTimeout=times.CONTAINER_STOP_SECONDS,
+        HealthCheck=HealthCheck(Command=HEALTH_COMMAND, Interval=30, Timeout=5, Retries=3, StartPeriod=60),
         PortMappings=[
-            PortMapping(ContainerPort=network.CONTAINER_PORT, Protocol="tcp"),
-            PortMapping(ContainerPort=network.HEALTH_PORT, Protocol="tcp"),
+            PortMapping(ContainerPort=port, Protocol="tcp") for port in (network.CONTAINER_PORT, network.HEALTH_PORT)
         ],
-        Environment=[Environment(Name=name, Value=value) for name, value in ENVIRONMENT.items()],
+        Environment=[Environment(Name=name, Value=value) for name, value in {**ENVIRONMENT, **metering}.items()],
         LogConfiguration=LogConfiguration(
             LogDriver="awslogs",
             Options={
                 "awslogs-group": Ref(RECEIVER_LOG_GROUP),
                 "awslogs-region": Ref("AWS::Region"),
                 "awslogs-stream-prefix": CONTAINER,
+                # A log that cannot be written must not hold up images.
+                "mode": "non-blocking",
+                "max-buffer-size": "25m",
             },
         ),
     )
 
 
+def _task_definition(release: Release) -> TaskDefinition:
+    return TaskDefinition(
+        TASK_DEFINITION,
+        Cpu=Ref("TaskCPU"),
+        Memory=Ref("TaskMemoryLimit"),
+        NetworkMode="awsvpc",
+        RequiresCompatibilities=["FARGATE"],
+        RuntimePlatform=RuntimePlatform(CpuArchitecture=Ref("CpuArchitecture"), OperatingSystemFamily="LINUX"),
+        ExecutionRoleArn=GetAtt(EXECUTION_ROLE, "Arn"),
+        TaskRoleArn=GetAtt(RECEIVER_ROLE, "Arn"),
+        ContainerDefinitions=[_container(release)],
+    )
+
+
 def _service() -> Service:
+    """DesiredCount is left to auto scaling, whose minimum is TaskDesiredCount.
+
+    With a DesiredCount here, each update of the stack in a busy hour would set the number of receivers back.
+    """
     return Service(
         SERVICE,
         DependsOn=[network.LISTENER],
         Cluster=Ref(CLUSTER),
         TaskDefinition=Ref(TASK_DEFINITION),
         LaunchType="FARGATE",
-        DesiredCount=2,
+        PlatformVersion="LATEST",
+        AvailabilityZoneRebalancing="ENABLED",
+        EnableECSManagedTags=True,
+        EnableExecuteCommand=False,
+        PropagateTags="SERVICE",
         DeploymentConfiguration=DeploymentConfiguration(
             MinimumHealthyPercent=100,
             MaximumPercent=200,
@@ -182,22 +261,15 @@ def _service() -> Service:
     )
 
 
-def resources() -> list[AWSObject]:
+def resources(release: Release) -> list[AWSObject]:
     """Every resource of this concern."""
     return [
-        LogGroup(RECEIVER_LOG_GROUP, DeletionPolicy="Retain", UpdateReplacePolicy="Retain", RetentionInDays=365),
-        receiver_role().resource(),
+        logs.log_group(RECEIVER_LOG_GROUP),
+        receiver_role(release).resource(),
         execution_role().resource(),
-        Cluster(CLUSTER),
-        TaskDefinition(
-            TASK_DEFINITION,
-            Cpu="512",
-            Memory="1024",
-            NetworkMode="awsvpc",
-            RequiresCompatibilities=["FARGATE"],
-            ExecutionRoleArn=GetAtt(EXECUTION_ROLE, "Arn"),
-            TaskRoleArn=GetAtt(RECEIVER_ROLE, "Arn"),
-            ContainerDefinitions=[_container()],
-        ),
+        # Container Insights counts running and desired tasks, which an alarm compares.
+        Cluster(CLUSTER, ClusterSettings=[ClusterSetting(Name="containerInsights", Value="enabled")]),
+        _task_definition(release),
         _service(),
+        *scaling.resources(CLUSTER, SERVICE),
     ]

@@ -1,60 +1,112 @@
-"""Where images and facts lie: landing and results buckets, the ledger, the data store."""
+"""Where images and facts lie: the buckets, the ledger, the data store. All of it outlives the stack."""
 
 from __future__ import annotations
 
-from troposphere import AWSObject, Ref, Sub
+from collections.abc import Sequence
+from typing import Any
+
+import awacs.s3
+from awacs.aws import Allow, ArnLike, Bool, Deny, NumericLessThan, PolicyDocument, Principal, Statement, StringEquals
+from awacs.aws import Condition as PolicyCondition
+from troposphere import AWSObject, GetAtt, If, NoValue, Ref, Sub
 from troposphere.dynamodb import (
     AttributeDefinition,
     GlobalSecondaryIndex,
     KeySchema,
     PointInTimeRecoverySpecification,
     Projection,
+    SSESpecification,
     Table,
 )
 from troposphere.healthimaging import Datastore
 from troposphere.s3 import (
+    AbortIncompleteMultipartUpload,
     Bucket,
     BucketEncryption,
+    BucketPolicy,
     EventBridgeConfiguration,
+    LifecycleConfiguration,
+    LifecycleRule,
+    LoggingConfiguration,
+    NoncurrentVersionExpiration,
     NotificationConfiguration,
+    OwnershipControls,
+    OwnershipControlsRule,
     PublicAccessBlockConfiguration,
     ServerSideEncryptionByDefault,
     ServerSideEncryptionRule,
     VersioningConfiguration,
 )
 
+from storescp_cfn.template import conditions, iam
+
 LANDING_BUCKET = "LandingBucket"
 RESULTS_BUCKET = "ResultsBucket"
+ACCESS_LOG_BUCKET = "AccessLogBucket"
+ACCESS_LOG_BUCKET_POLICY = "AccessLogBucketPolicy"
 LEDGER = "Ledger"
 DATASTORE = "Datastore"
 
-# The landing bucket's key layout, docs/adr/0001.
+# The key layout of docs/adr/0001; the importer writes results below jobs/.
 INCOMING = "incoming/"
 BATCHES = "batches/"
 QUARANTINE = "quarantine/"
+JOBS = "jobs/"
 UNSETTLED_INDEX = "Unsettled"
+
+BUCKET_LOGS = "s3/"
+LOAD_BALANCER_LOGS = "nlb"
+# An upload that its receiver did not finish was never acknowledged.
+UNFINISHED_UPLOAD_DAYS = 1
+
+
+def datastore_id() -> If:
+    """The data store to import into: the stack's own, or the one that was there before."""
+    return If(conditions.CREATES_DATASTORE, Ref(DATASTORE), Ref("DatastoreID"))
 
 
 def datastore_arn() -> Sub:
     """The data store's ARN, as IAM policies name it."""
     return Sub(
-        "arn:${AWS::Partition}:medical-imaging:${AWS::Region}:${AWS::AccountId}:datastore/${Id}",
-        Id=Ref(DATASTORE),
+        "arn:${AWS::Partition}:medical-imaging:${AWS::Region}:${AWS::AccountId}:datastore/${Id}", Id=datastore_id()
     )
 
 
-def _bucket(logical_id: str, **properties: object) -> Bucket:
+def objects(bucket: str, *prefixes: str) -> list[Sub]:
+    """ARNs of everything below prefixes of a bucket of this stack."""
+    return [Sub(f"${{{bucket}.Arn}}/{prefix}*") for prefix in prefixes]
+
+
+def _encrypted(by_default: ServerSideEncryptionByDefault | If, **rule: Any) -> BucketEncryption:
+    return BucketEncryption(
+        ServerSideEncryptionConfiguration=[ServerSideEncryptionRule(ServerSideEncryptionByDefault=by_default, **rule)]
+    )
+
+
+def _customer_encryption() -> BucketEncryption:
+    """With the customer's key, or with S3's own; a bucket key keeps the number of calls to KMS small."""
+    return _encrypted(
+        ServerSideEncryptionByDefault(
+            SSEAlgorithm=If(conditions.HAS_KMS_KEY, "aws:kms", "AES256"), KMSMasterKeyID=conditions.kms_key()
+        ),
+        BucketKeyEnabled=conditions.with_key(True),
+    )
+
+
+def _bucket(logical_id: str, encryption: BucketEncryption, rules: Sequence[LifecycleRule], **properties: Any) -> Bucket:
+    """A bucket as all of ours are: private, versioned, encrypted, kept when the stack goes."""
+    abort = LifecycleRule(
+        Id="AbortUnfinishedUploads",
+        Status="Enabled",
+        AbortIncompleteMultipartUpload=AbortIncompleteMultipartUpload(DaysAfterInitiation=UNFINISHED_UPLOAD_DAYS),
+    )
     return Bucket(
         logical_id,
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
-        BucketEncryption=BucketEncryption(
-            ServerSideEncryptionConfiguration=[
-                ServerSideEncryptionRule(
-                    ServerSideEncryptionByDefault=ServerSideEncryptionByDefault(SSEAlgorithm="AES256")
-                )
-            ]
-        ),
+        BucketEncryption=encryption,
+        LifecycleConfiguration=LifecycleConfiguration(Rules=[abort, *rules]),
+        OwnershipControls=OwnershipControls(Rules=[OwnershipControlsRule(ObjectOwnership="BucketOwnerEnforced")]),
         PublicAccessBlockConfiguration=PublicAccessBlockConfiguration(
             BlockPublicAcls=True, BlockPublicPolicy=True, IgnorePublicAcls=True, RestrictPublicBuckets=True
         ),
@@ -63,12 +115,139 @@ def _bucket(logical_id: str, **properties: object) -> Bucket:
     )
 
 
+def _expire_removed(name: str, prefix: str) -> LifecycleRule:
+    """Forget the versions that the importer removed, RetentionDays after it did; what is current never expires."""
+    return LifecycleRule(
+        Id=name,
+        Status="Enabled",
+        Prefix=prefix,
+        ExpiredObjectDeleteMarker=True,
+        NoncurrentVersionExpiration=NoncurrentVersionExpiration(NoncurrentDays=Ref("RetentionDays")),
+    )
+
+
+def _logged(bucket: str) -> LoggingConfiguration:
+    return LoggingConfiguration(
+        DestinationBucketName=Ref(ACCESS_LOG_BUCKET), LogFilePrefix=f"{BUCKET_LOGS}{bucket.lower()}/"
+    )
+
+
+def _landing_bucket() -> Bucket:
+    """Nothing current expires here, and below quarantine/ nothing at all: it may be the only copy of an image."""
+    return _bucket(
+        LANDING_BUCKET,
+        _customer_encryption(),
+        [
+            _expire_removed("ForgetImportedImages", INCOMING),
+            _expire_removed("ForgetSettledManifests", BATCHES),
+        ],
+        DependsOn=[ACCESS_LOG_BUCKET_POLICY],
+        LoggingConfiguration=_logged("landing"),
+        NotificationConfiguration=NotificationConfiguration(
+            EventBridgeConfiguration=EventBridgeConfiguration(EventBridgeEnabled=True)
+        ),
+    )
+
+
+def _results_bucket() -> Bucket:
+    """Nothing expires here: the results of a job are the ledger's word about each imported instance."""
+    return _bucket(
+        RESULTS_BUCKET,
+        _customer_encryption(),
+        [],
+        DependsOn=[ACCESS_LOG_BUCKET_POLICY],
+        LoggingConfiguration=_logged("results"),
+    )
+
+
+def _access_log_bucket() -> Bucket:
+    """S3 delivers access logs to buckets with S3-managed keys only.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
+    """
+    expire = LifecycleRule(
+        Id="ExpireLogs",
+        Status="Enabled",
+        ExpirationInDays=Ref("LogRetentionDays"),
+        NoncurrentVersionExpiration=NoncurrentVersionExpiration(NoncurrentDays=1),
+    )
+    return _bucket(ACCESS_LOG_BUCKET, _encrypted(ServerSideEncryptionByDefault(SSEAlgorithm="AES256")), [expire])
+
+
+def _only_with_tls(bucket: str) -> list[Statement]:
+    """Refuse plain HTTP, and TLS older than 1.2."""
+    old: dict[str, PolicyCondition] = {
+        "DenyPlainHttp": PolicyCondition(Bool({"aws:SecureTransport": False})),
+        "DenyOldTls": PolicyCondition(NumericLessThan({"s3:TlsVersion": "1.2"})),
+    }
+    return [
+        Statement(
+            Sid=sid,
+            Effect=Deny,
+            Principal=Principal("*"),
+            Action=[awacs.s3.Action("*")],
+            Resource=[GetAtt(bucket, "Arn"), Sub(f"${{{bucket}.Arn}}/*")],
+            Condition=condition,
+        )
+        for sid, condition in old.items()
+    ]
+
+
+def _bucket_policy(logical_id: str, bucket: str, *allowed: Statement) -> BucketPolicy:
+    return BucketPolicy(
+        logical_id,
+        DeletionPolicy="Retain",
+        UpdateReplacePolicy="Retain",
+        Bucket=Ref(bucket),
+        PolicyDocument=PolicyDocument(Version=iam.POLICY_LANGUAGE, Statement=[*_only_with_tls(bucket), *allowed]),
+    )
+
+
+def _access_log_deliveries() -> list[Statement]:
+    """S3 and the load balancer may add their logs, on behalf of this account.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-access-logs.html
+    """
+    this_account = {"aws:SourceAccount": Ref("AWS::AccountId")}
+    load_balancer = Principal("Service", "delivery.logs.amazonaws.com")
+    deliveries = ArnLike({"aws:SourceArn": iam.arn("logs", "*")})
+    return [
+        Statement(
+            Sid="DeliverBucketLogs",
+            Effect=Allow,
+            Principal=Principal("Service", "logging.s3.amazonaws.com"),
+            Action=[awacs.s3.PutObject],
+            Resource=objects(ACCESS_LOG_BUCKET, BUCKET_LOGS),
+            Condition=PolicyCondition(StringEquals(this_account)),
+        ),
+        Statement(
+            Sid="FindLoadBalancerLogs",
+            Effect=Allow,
+            Principal=load_balancer,
+            Action=[awacs.s3.GetBucketAcl],
+            Resource=[GetAtt(ACCESS_LOG_BUCKET, "Arn")],
+            Condition=PolicyCondition([StringEquals(this_account), deliveries]),
+        ),
+        Statement(
+            Sid="DeliverLoadBalancerLogs",
+            Effect=Allow,
+            Principal=load_balancer,
+            Action=[awacs.s3.PutObject],
+            Resource=[Sub(f"${{{ACCESS_LOG_BUCKET}.Arn}}/{LOAD_BALANCER_LOGS}/AWSLogs/${{AWS::AccountId}}/*")],
+            Condition=PolicyCondition(
+                [StringEquals({**this_account, "s3:x-amz-acl": "bucket-owner-full-control"}), deliveries]
+            ),
+        ),
+    ]
+
+
 def _ledger() -> Table:
     return Table(
         LEDGER,
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         BillingMode="PAY_PER_REQUEST",
+        DeletionProtectionEnabled=True,
         AttributeDefinitions=[
             AttributeDefinition(AttributeName=name, AttributeType="S") for name in ("pk", "sk", "unsettled", "batch")
         ],
@@ -87,20 +266,33 @@ def _ledger() -> Table:
             )
         ],
         PointInTimeRecoverySpecification=PointInTimeRecoverySpecification(PointInTimeRecoveryEnabled=True),
+        SSESpecification=SSESpecification(
+            SSEEnabled=True, SSEType="KMS", KMSMasterKeyId=If(conditions.HAS_KMS_KEY, Ref("KmsKeyARN"), NoValue)
+        ),
+    )
+
+
+def _datastore() -> Datastore:
+    """Its key is fixed when it is made; CloudFormation replaces it when the key changes, and keeps the old one."""
+    return Datastore(
+        DATASTORE,
+        Condition=conditions.CREATES_DATASTORE,
+        DeletionPolicy="Retain",
+        UpdateReplacePolicy="Retain",
+        DatastoreName=Ref("AWS::StackName"),
+        KmsKeyArn=conditions.kms_key(),
     )
 
 
 def resources() -> list[AWSObject]:
     """Every resource of this concern."""
-    events = NotificationConfiguration(EventBridgeConfiguration=EventBridgeConfiguration(EventBridgeEnabled=True))
     return [
-        _bucket(LANDING_BUCKET, NotificationConfiguration=events),
-        _bucket(RESULTS_BUCKET),
+        _access_log_bucket(),
+        _bucket_policy(ACCESS_LOG_BUCKET_POLICY, ACCESS_LOG_BUCKET, *_access_log_deliveries()),
+        _landing_bucket(),
+        _bucket_policy("LandingBucketPolicy", LANDING_BUCKET),
+        _results_bucket(),
+        _bucket_policy("ResultsBucketPolicy", RESULTS_BUCKET),
         _ledger(),
-        Datastore(
-            DATASTORE,
-            DeletionPolicy="Retain",
-            UpdateReplacePolicy="Retain",
-            DatastoreName=Ref("AWS::StackName"),
-        ),
+        _datastore(),
     ]

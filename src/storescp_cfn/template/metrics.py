@@ -1,0 +1,49 @@
+"""The metrics of receiver and importer that the template reads.
+
+Their owners are container/storescp/metrics.py and import_lambda/index.py; a contract test holds this module to them.
+"""
+
+from __future__ import annotations
+
+NAMESPACE = "StoreSCP"
+STACK_DIMENSION = "StackName"
+
+OPEN_ASSOCIATIONS = "OpenAssociations"
+ASSOCIATIONS_ACCEPTED = "AssociationsAccepted"
+REJECTIONS = "Rejections"
+INSTANCES_RECEIVED = "InstancesReceived"
+INSTANCES_ACKNOWLEDGED = "InstancesAcknowledged"
+INSTANCES_FAILED = "InstancesFailed"
+MANIFEST_FAILURES = "ManifestFailures"
+OF_RECEIVER = (
+    OPEN_ASSOCIATIONS,
+    ASSOCIATIONS_ACCEPTED,
+    REJECTIONS,
+    INSTANCES_RECEIVED,
+    INSTANCES_ACKNOWLEDGED,
+    INSTANCES_FAILED,
+    MANIFEST_FAILURES,
+)
+
+BATCHES_WAITING = "BatchesWaiting"
+BATCHES_IMPORTING = "BatchesImporting"
+OLDEST_UNSETTLED_BATCH_SECONDS = "OldestUnsettledBatchSeconds"
+SECONDS_TO_IMAGE_SET = "SecondsToImageSet"
+INSTANCES_IMPORTED = "InstancesImported"
+INSTANCES_QUARANTINED = "InstancesQuarantined"
+INSTANCES_NOT_PRIMARY = "InstancesNotPrimary"
+INSTANCES_MISSING = "InstancesMissing"
+FOREIGN_OBJECTS = "ForeignObjects"
+IMPORT_ERRORS = "ImportErrors"
+OF_IMPORTER = (
+    BATCHES_WAITING,
+    BATCHES_IMPORTING,
+    OLDEST_UNSETTLED_BATCH_SECONDS,
+    SECONDS_TO_IMAGE_SET,
+    INSTANCES_IMPORTED,
+    INSTANCES_QUARANTINED,
+    INSTANCES_NOT_PRIMARY,
+    INSTANCES_MISSING,
+    FOREIGN_OBJECTS,
+    IMPORT_ERRORS,
+)
