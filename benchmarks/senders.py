@@ -19,11 +19,12 @@ _SLOW_BYTES_PER_SECOND = 24_000
 
 @dataclass(frozen=True)
 class Sent:
-    """What senders report: wall seconds from first to last, successes, and whose they were where that is known."""
+    """What senders report: wall seconds from first to last, successes; whose, and what failed, where that is known."""
 
     seconds: float
     acknowledged: int
     uids: frozenset[str] = frozenset()
+    failures: tuple[str, ...] = ()
 
 
 def storescu(port: int, shares: Sequence[Sequence[Path]], *, nodelay: bool = False) -> Sent:
@@ -62,6 +63,7 @@ def windowed(port: int, objects: Iterable[Instance], window: int) -> Sent:
 def at_once(port: int, shares: Sequence[Iterable[Instance]], timeout_seconds: float = 300) -> Sent:
     """One association a share, each in a thread; an association that fails leaves what was acknowledged before."""
     statuses: list[dict[str, int]] = [{} for _ in shares]
+    failures: list[str] = []
 
     def send(index: int) -> None:
         try:
@@ -69,8 +71,8 @@ def at_once(port: int, shares: Sequence[Iterable[Instance]], timeout_seconds: fl
                 statuses[index] = association.statuses
                 association.store_all(shares[index])
                 association.release()
-        except (AssociationFailed, OSError):
-            return
+        except (AssociationFailed, OSError) as error:
+            failures.append(str(error))
 
     started = time.perf_counter()
     threads = [threading.Thread(target=send, args=(index,)) for index in range(len(shares))]
@@ -80,7 +82,7 @@ def at_once(port: int, shares: Sequence[Iterable[Instance]], timeout_seconds: fl
         thread.join()
     seconds = time.perf_counter() - started
     uids = frozenset(uid for each in statuses for uid, status in each.items() if status == SUCCESS)
-    return Sent(seconds, len(uids), uids)
+    return Sent(seconds, len(uids), uids, tuple(failures))
 
 
 @contextmanager
