@@ -720,6 +720,7 @@ class Importer:
         self.again = False  # something could not be done now and can be in a few seconds
         self.starting_ends = False  # this pass starts no more jobs
         self.next_start = 0.0
+        self.looked = False
 
     # - passes -
 
@@ -841,6 +842,7 @@ class Importer:
         for folder, name in zip(folders, names, strict=True):
             if not is_batch_id(name) and len(strays) < 1000:
                 strays += self.aws.list_objects(landing, folder)
+        self.looked = True
         self.guarded_strays(strays[:1000])
         unsettled = (name for name, batch in self.known.items() if batch.state not in FINAL_STATES)
         return sorted({*unsettled, *self.manifests, *filter(is_batch_id, names)})
@@ -859,6 +861,8 @@ class Importer:
     def guarded_strays(self, strays: list[Found]) -> None:
         try:
             self.quarantine_foreign(strays)
+        except TryLater:
+            self.again = True
         except AwsError as error:
             self.trouble("a foreign object could not be put aside", code=error.code)
 
@@ -1092,7 +1096,8 @@ class Importer:
         """Delete what was imported, quarantine what was refused, and decide about the rest."""
         objects = self.fit_objects(batch)
         # What was stored after the job began is not what the job has read: it stays, for another one.
-        open_cases = [found for found in objects if found.modified <= job.submitted_at]
+        begun = job.submitted_at or epoch(batch.submitted_at)
+        open_cases = [found for found in objects if found.modified <= begun]
         imported = [found for found in open_cases if found.key in results.imported]
         refused, left = [], []
         for found in open_cases:
@@ -1305,6 +1310,8 @@ class Importer:
         values["InstancesMissing"] = sum(batch.missing for batch in open_batches if batch.state == INCOMPLETE)
         values["OldestUnsettledBatchSeconds"] = max(0, round(now - min(since))) if since else 0
         values.pop("SecondsToImageSet")
+        if not self.looked:  # a run that could not look has no gauges to show
+            return {"ImportErrors": self.counts["ImportErrors"]}
         if self.seconds_to_image_set:
             values["SecondsToImageSet"] = [round(one, 3) for one in self.seconds_to_image_set[:100]]
         return values
@@ -1316,10 +1323,10 @@ def reconcile(aws: Aws, settings: Settings, deadline: float) -> dict[str, float 
     Returns the metrics of this run, None if another run is at work: then that one has been told to look again.
     """
     lease = Lease(aws)
-    if not lease.take():
-        return None
     importer = Importer(aws, settings, lease, deadline)
     try:
+        if not lease.take():
+            return None
         importer.work()
     except OutOfTime:
         log("INFO", "time is over; the next wake-up goes on")

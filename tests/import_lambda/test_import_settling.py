@@ -1,0 +1,493 @@
+"""What becomes of each object: table by table, what HealthImaging may answer and what may lie in the buckets."""
+
+from __future__ import annotations
+
+import json
+import random
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from import_scenarios import (
+    SCENARIOS,
+    Instance,
+    batch_id,
+    close_batch,
+    good,
+    problems,
+    receive,
+    wake,
+    wake_every_minute,
+)
+from memory_aws import DATASTORE, LANDING, RESULTS, SETTINGS, KilledError, MemoryAws, MemoryJob, Stored, World
+
+import index
+
+
+def batch_item(world: World, instance: Instance) -> index.Item:
+    return world.ledger[f"BATCH#{instance[0]}"]["BATCH"]
+
+
+def key_of(instance: Instance) -> str:
+    return f"incoming/{instance[0]}/{instance[1]}.dcm"
+
+
+def last_metrics(world: World, settings: index.Settings = SETTINGS) -> dict[str, float | list[float]]:
+    aws = MemoryAws(world)
+    values = index.reconcile(aws, settings, aws.now() + 870)
+    assert values is not None
+    return values
+
+
+# - finding a job again -
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_job_whose_start_was_not_noted_is_found_and_not_started_again(ended: bool) -> None:
+    """Even if HealthImaging has forgotten the clientToken: how long it holds is not documented."""
+    world = World(token_seconds=-1)
+    acknowledged = receive(world, good(3))
+
+    def kill(moment: str, _: int, name: str) -> None:
+        if (moment, name) == ("after", "medical-imaging:start"):
+            raise KilledError
+
+    with suppress(KilledError):
+        wake(world, interrupt=kill)
+    world.time += 3600 if ended else 1
+    wake_every_minute(world)
+    assert len(world.jobs) == 1
+    assert problems(world, acknowledged) == []
+
+
+def test_a_job_that_healthimaging_does_not_know_any_more_is_shown_and_done_again() -> None:
+    world = World()
+    acknowledged = receive(world, good(3))
+    wake(world)
+    world.jobs.clear()
+    world.running.clear()
+    world.time += 60
+    assert last_metrics(world)["ImportErrors"] == 1
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+
+
+# - objects that come late, or again -
+
+
+def test_an_object_stored_again_while_the_job_runs_is_not_deleted_unimported() -> None:
+    world = World()
+    acknowledged = receive(world, good(2))
+    wake(world)
+    world.time += 1
+    world.put(LANDING, key_of(acknowledged[0]), b"DICM other bytes")
+    wake_every_minute(world)
+    assert world.image_sets[key_of(acknowledged[0])] == 2
+    assert problems(world, acknowledged, imports=2) == []
+    assert batch_item(world, acknowledged[0])["received"] == 2
+
+
+def test_an_object_that_changes_between_listing_and_deletion_survives() -> None:
+    world = World()
+    acknowledged = receive(world, good(2))
+    wake(world)
+    world.time += 60
+
+    def overwrite(moment: str, _: int, name: str) -> None:
+        if (moment, name) == ("before", "s3:delete") and world.image_sets[key_of(acknowledged[0])] == 1:
+            world.put(LANDING, key_of(acknowledged[0]), b"DICM other bytes")
+
+    wake(world, interrupt=overwrite)
+    assert world.buckets[LANDING].get(key_of(acknowledged[0])) is not None
+    wake_every_minute(world)
+    assert world.image_sets[key_of(acknowledged[0])] == 2
+
+
+def test_an_object_that_comes_after_its_batch_was_settled_is_imported_with_it() -> None:
+    world = World()
+    acknowledged = receive(world, good(2))
+    wake_every_minute(world)
+    assert batch_item(world, acknowledged[0])["state"] == "SETTLED"
+    late = (acknowledged[0][0], "1.2.3/1.2.3.1/1.2.3.99")
+    world.put(LANDING, key_of(late), b"DICM late")
+    wake_every_minute(world)
+    assert problems(world, [*acknowledged, late]) == []
+    assert batch_item(world, late)["received"] == 3
+
+
+def test_the_halves_of_an_unfinished_split_are_not_taken_for_orphans() -> None:
+    build, settings = SCENARIOS["over the limit"]
+    world = World()
+    acknowledged = build(world)
+    copies = 0
+
+    def kill(moment: str, _: int, name: str) -> None:
+        nonlocal copies
+        copies += (moment, name) == ("after", "s3:copy")
+        if copies == 2:
+            raise KilledError
+
+    with suppress(KilledError):
+        wake(world, settings, kill)
+    world.time += 7200
+    parent = batch_item(world, acknowledged[0])
+    parent["next_try_at"] = index.iso(world.time + 600)  # its own step cannot mend it yet
+    wake(world, settings)
+    assert [name for name, rows in world.ledger.items() if name.startswith("BATCH#") and "." in name and rows] == []
+    wake_every_minute(world, settings)
+    assert problems(world, acknowledged) == []
+
+
+def test_an_orphan_is_left_alone_while_its_receiver_may_still_write() -> None:
+    world = World()
+    acknowledged = receive(world, good(2), close=False)
+    world.time += SETTINGS.orphan_after_seconds - 60
+    world.put(LANDING, key_of((acknowledged[0][0], "1.2.3/1.2.3.1/1.2.3.50")), b"DICM")
+    world.time += SETTINGS.orphan_after_seconds - 60
+    wake(world)
+    assert "BATCH" not in world.ledger[f"BATCH#{acknowledged[0][0]}"]
+    world.time += 60
+    wake(world)
+    assert batch_item(world, acknowledged[0])["closed_by"] == "orphan"
+
+
+# - results: late, incomplete, in other words -
+
+
+def test_a_manifest_that_comes_after_the_event_is_awaited() -> None:
+    world = World(manifest_lag_seconds=40)
+    acknowledged = receive(world, [*good(2), b"BAD"])
+    errors = 0
+    for _ in range(20):
+        errors += int(last_metrics(world)["ImportErrors"])
+        world.time += 20
+    assert errors == 0
+    assert len(world.jobs) == 1
+    assert problems(world, acknowledged) == []
+
+
+def test_a_manifest_that_never_comes_is_alarmed_and_nothing_is_deleted() -> None:
+    world = World(manifest_lag_seconds=1e9)
+    acknowledged = receive(world, good(2))
+    errors = 0
+    for _ in range(60):
+        errors += int(last_metrics(world)["ImportErrors"])
+        world.time += 60
+    assert errors > 0
+    assert len(world.keys("incoming/")) == 2
+    world.late_results = [(0.0, key, body) for _, key, body in world.late_results]
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+
+
+def rewrite(world: World, old: str, new: str) -> None:
+    """Let the next job's results be found in other places or words."""
+
+    def change(job: MemoryJob) -> None:
+        for stored in list(world.buckets[RESULTS].below("jobs/")):
+            if old in stored.found.key:
+                world.buckets[RESULTS].pop(stored.found.key)
+                world.put(RESULTS, stored.found.key.replace(old, new), stored.body)
+            else:
+                world.put(RESULTS, stored.found.key, stored.body.replace(old.encode(), new.encode()))
+
+    world.on_job_end = change
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"isPrimary": true', '"isPrimary": True'),
+        ('"inputFile": "', '"inputFile": "s3://landing/'),
+        ("success.ndjson", "part-0001.ndjson"),
+        ("SUCCESS/success.ndjson", "WARNING/warning.ndjson"),
+        (f"{DATASTORE}-DicomImport-{0:032x}/", ""),
+        ('"numberOfImportedFiles": 2', '"numberOfImportedFiles": null'),
+        ('{"jobSummary"', '["jobSummary"'),
+    ],
+    ids=["Python's True", "a URI", "another name", "only a warning", "no job folder", "no number", "not JSON"],
+)
+def test_results_are_understood_in_other_words(old: str, new: str) -> None:
+    world = World()
+    rewrite(world, old, new)
+    acknowledged = receive(world, [*good(2), b"BAD"])
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+    assert len(world.jobs) == 1
+
+
+def test_a_line_that_cannot_be_read_is_alarmed_and_its_object_imported_again() -> None:
+    world = World()
+
+    def spoil(job: MemoryJob) -> None:
+        world.on_job_end = None
+        key = next(key for key in world.keys("jobs/", RESULTS) if "SUCCESS" in key)
+        stored = world.buckets[RESULTS].get(key)
+        assert stored is not None
+        first, rest = stored.body.split(b"\n", 1)
+        world.put(RESULTS, key, first[:-7] + b"\n" + rest)
+
+    world.on_job_end = spoil
+    acknowledged = receive(world, good(2))
+    wake(world)
+    world.time += 60
+    assert last_metrics(world)["ImportErrors"] == 1
+    wake_every_minute(world)
+    assert problems(world, acknowledged, imports=2) == []
+
+
+# - refusals -
+
+
+def test_a_conflict_with_the_primary_image_set_is_recorded_and_counted() -> None:
+    world = World()
+    acknowledged = receive(world, [*good(2), b"CONFLICT"])
+    wake(world)
+    world.time += 60
+    assert last_metrics(world)["InstancesNotPrimary"] == 1
+    wake_every_minute(world)
+    item = batch_item(world, acknowledged[0])
+    assert (item["imported"], item["not_primary"]) == (3, 1)
+    assert world.ledger["STUDY#1.2.3"][f"BATCH#{item['batch']}"]["not_primary"] == 1
+    assert problems(world, acknowledged) == []
+
+
+def test_what_healthimaging_says_of_a_patient_is_in_the_reason_and_not_in_the_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = World()
+    random.seed(1)
+    acknowledged = receive(world, [b"BAD", b"POISON"])
+    world.put(LANDING, "incoming/DOE^JANE.dcm", b"x")
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+    printed = capsys.readouterr()
+    assert "DOE^JANE" not in printed.out + printed.err
+    reasons = [json.loads(stored.body)["reason"] for stored in quarantine_reasons(world)]
+    assert len(reasons) == 3
+    assert sum("DOE^JANE" in reason for reason in reasons) == 2
+
+
+def quarantine_reasons(world: World) -> list[Stored]:
+    return [one for one in world.buckets[LANDING].below("quarantine/") if one.found.key.endswith(".json")]
+
+
+def test_the_same_sop_instance_uid_in_two_series_has_two_quarantine_items() -> None:
+    world = World()
+    batch = batch_id(world.time)
+    acknowledged = [(batch, f"1.2.3/1.2.3.{series}/1.2.3.9.1") for series in (1, 2)]
+    for instance in acknowledged:
+        world.put(LANDING, key_of(instance), b"BAD")
+    close_batch(world, batch, 2, world.time)
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+    assert len([sk for sk in world.ledger[f"BATCH#{batch}"] if sk.startswith("QUARANTINED#1.2.3.9.1")]) == 2
+
+
+def test_a_role_that_may_not_read_is_shown_and_never_taken_for_the_objects_fault() -> None:
+    world = World()
+    acknowledged = receive(world, [b"DENIED", b"DENIED"])
+    errors = 0
+    for _ in range(600):
+        errors += int(last_metrics(world)["ImportErrors"])
+        world.time += 60
+    assert errors >= 5
+    assert 5 <= len(world.jobs) <= 60
+    assert world.keys("quarantine/") == []
+    for instance in acknowledged:  # the role is mended
+        world.put(LANDING, key_of(instance), b"DICM" + instance[1].encode())
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+
+
+@pytest.mark.parametrize("message", ["Access denied: the role may not be assumed", "KMS.DisabledException"])
+def test_a_job_that_fails_for_its_role_is_not_halved(message: str) -> None:
+    world = World()
+
+    def fail(job: MemoryJob) -> None:
+        job.job = job.job._replace(status="FAILED", message=message)
+        for key in world.keys("jobs/", RESULTS):
+            world.buckets[RESULTS].pop(key)
+        world.image_sets.clear()
+
+    world.on_job_end = fail
+    acknowledged = receive(world, good(2))
+    for _ in range(120):
+        wake(world)
+        world.time += 60
+    assert len(world.keys("incoming/")) == 2
+    world.on_job_end = None
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+    assert batch_item(world, acknowledged[0])["children"] == []
+
+
+def test_one_bad_object_among_many_is_found_by_halving() -> None:
+    world = World()
+    acknowledged = receive(world, [*good(39), b"POISON"])
+    wake_every_minute(world, minutes=3000)
+    assert problems(world, acknowledged) == []
+    assert batch_item(world, acknowledged[0])["state"] == "SPLIT"
+    assert len(world.jobs) <= 3 + 2 * 6 + 3
+
+
+# - limits -
+
+
+def test_the_5001st_file_is_imported_by_another_job() -> None:
+    world = World()
+    acknowledged = receive(world, good(5_001))
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+    assert sorted(len(job.scanned) for job in world.jobs.values()) == [2_500, 2_501]
+
+
+def test_a_service_with_a_lower_limit_than_ours_makes_us_split() -> None:
+    world = World(files_per_job=4)
+    acknowledged = receive(world, good(10))
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+    assert {job.job.status for job in world.jobs.values() if len(job.scanned) <= 4} == {"COMPLETED"}
+
+
+@pytest.mark.parametrize("sizes", [[6_000_000_000] * 3, [10_000_000_001, 5, 5]])
+def test_no_job_is_given_more_bytes_than_it_takes(sizes: list[int]) -> None:
+    world = World()
+    acknowledged = receive(world, good(3), close=False)
+    for instance, size in zip(acknowledged, sizes, strict=True):
+        world.put(LANDING, key_of(instance), b"DICM" + instance[1].encode(), size)
+    close_batch(world, acknowledged[0][0], 3, world.time)
+    all_sizes = {instance[1].rpartition("/")[2]: size for instance, size in zip(acknowledged, sizes, strict=True)}
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+    for job in world.jobs.values():
+        names = [key.rpartition("/")[2].removesuffix(".dcm") for key in job.scanned]
+        assert sum(all_sizes[name] for name in names) <= SETTINGS.max_bytes_per_job
+    too_large = [size for size in sizes if size > SETTINGS.max_bytes_per_job]
+    assert len(quarantine_reasons(world)) == len(too_large)
+
+
+def test_no_job_is_given_more_folders_than_it_takes() -> None:
+    """A study and a series for each of 5,001 instances are 10,002 folders."""
+    world = World()
+    batch = batch_id(world.time)
+    acknowledged = [(batch, f"1.{number}/1.{number}.1/1.{number}.1.1") for number in range(5_001)]
+    for instance in acknowledged:
+        world.put(LANDING, key_of(instance), b"DICM" + instance[1].encode())
+    close_batch(world, batch, len(acknowledged), world.time)
+    wake_every_minute(world, replace(SETTINGS, max_files_per_job=6_000))
+    assert problems(world, acknowledged) == []
+    assert max(len({key.rpartition("/")[0] for key in job.scanned}) for job in world.jobs.values()) < 5_000
+
+
+# - what a receiver counted and is not there -
+
+
+def test_a_missing_instance_keeps_its_batch_open_until_it_is_restored() -> None:
+    world = World()
+    acknowledged = receive(world, good(3))
+    stored = world.buckets[LANDING].pop(key_of(acknowledged[1]))
+    assert stored is not None
+    wake_every_minute(world, minutes=10)
+    item = batch_item(world, acknowledged[0])
+    assert (item["state"], item["missing"], item["received"]) == ("INCOMPLETE", 1, 2)
+    assert last_metrics(world)["InstancesMissing"] == 1
+    world.put(LANDING, key_of(acknowledged[1]), stored.body)
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+
+
+def test_a_person_can_accept_the_loss_by_correcting_the_manifest() -> None:
+    world = World()
+    acknowledged = receive(world, good(3))
+    world.buckets[LANDING].pop(key_of(acknowledged[1]))
+    wake_every_minute(world, minutes=10)
+    close_batch(world, acknowledged[0][0], 2, world.time)
+    wake_every_minute(world)
+    assert problems(world, [acknowledged[0], acknowledged[2]]) == []
+
+
+# - bad input: each ends in quarantine or in an alarm, and never stops the other batches -
+
+BATCH = batch_id(1_795_000_000.0, 7)
+
+
+def bad_manifest(body: bytes) -> list[tuple[str, bytes]]:
+    return [(f"batches/{BATCH}.json", body), (f"incoming/{BATCH}/1.9/1.9.1/1.9.1.1.dcm", b"DICM9")]
+
+
+BAD_INPUT = {
+    "text file below incoming": [("incoming/readme.txt", b"hello")],
+    "folder that is no batch": [("incoming/CT images/1.dcm", b"DICM")],
+    "text file in a batch": [(f"incoming/{BATCH}/readme.txt", b"hello")],
+    "folder marker": [("incoming/", b"")],
+    "key with other than UIDs": [(f"incoming/{BATCH}/DOE/JANE/1.dcm", b"DICM")],
+    "batch of a day that does not exist": [("incoming/20261332T250000000Z-9f3a61c2-0001/1/2/3.dcm", b"DICM")],
+    "manifest of no batch": [("batches/notes.json", b"{}")],
+    "manifest that is not JSON": bad_manifest(b"\x00\xff"),
+    "manifest that is a list": bad_manifest(b"[]"),
+    "manifest of another batch": bad_manifest(b'{"batch": "x", "instances": 1}'),
+    "manifest with a word for a number": bad_manifest(json.dumps({"batch": BATCH, "instances": "one"}).encode()),
+    "manifest with a number for a title": bad_manifest(
+        json.dumps({"batch": BATCH, "instances": 1, "calling_ae_titles": [7]}).encode()
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_ends_in_quarantine_with_its_reason_and_the_others_go_on(case: str) -> None:
+    world = World()
+    for key, body in BAD_INPUT[case]:
+        world.put(LANDING, key, body)
+    acknowledged = receive(world, good(2))
+    bad_key = BAD_INPUT[case][0][0]
+    if case.startswith("manifest") and len(BAD_INPUT[case]) == 2:
+        acknowledged.append((BATCH, "1.9/1.9.1/1.9.1.1"))
+    first = last_metrics(world)
+    assert int(first["BatchesImporting"]) >= 1
+    world.time += 3600
+    assert int(first["ForeignObjects"]) + int(last_metrics(world)["ForeignObjects"]) == 1
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+    foreign = world.ledger["BATCH#FOREIGN"].values()
+    assert [item["object_key"] for item in foreign] == [bad_key]
+    reason = world.buckets[LANDING].get(index.quarantine_key(bad_key) + ".json")
+    assert reason is not None
+    assert json.loads(reason.body)["reason"]
+
+
+MALFORMED_ITEMS = {
+    "no state": {"revision": 3},
+    "unknown state": {"revision": 3, "state": "DONE"},
+    "a word for a revision": {"revision": "x", "state": "CLOSED"},
+    "a number for a list": {"revision": 3, "state": "CLOSED", "children": 7},
+    "another batch's name": {"revision": 3, "state": "CLOSED", "batch": batch_id(1_795_000_000.0, 8)},
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED_ITEMS)
+def test_a_malformed_ledger_item_is_alarmed_and_the_others_go_on(case: str) -> None:
+    world = World()
+    broken = receive(world, good(2), number=7, study="1.2.7")
+    pk = f"BATCH#{broken[0][0]}"
+    item = {"batch": broken[0][0], "unsettled": "1", **MALFORMED_ITEMS[case], "pk": pk, "sk": "BATCH"}
+    world.ledger[pk]["BATCH"] = world.index[pk] = item
+    acknowledged = receive(world, good(2), number=8)
+    assert last_metrics(world)["ImportErrors"] >= 1
+    for _ in range(5):
+        world.time += 60
+        wake(world)
+    assert batch_item(world, acknowledged[0])["state"] == "SETTLED"
+    assert len(world.keys(f"incoming/{broken[0][0]}/")) == 2
+    del world.ledger[pk], world.index[pk]  # what the manual tells a person to do: the facts are enough
+    wake_every_minute(world)
+    assert problems(world, broken + acknowledged) == []
+
+
+@pytest.mark.parametrize("lease", [{}, {"owner": 7, "expires": "x"}, {"owner": "dead", "expires": 1, "revision": "x"}])
+def test_a_malformed_lease_is_taken(lease: index.Item) -> None:
+    world = World()
+    world.ledger["LEASE"]["LEASE"] = {"pk": "LEASE", "sk": "LEASE", "revision": 0, **lease}
+    acknowledged = receive(world, good(2))
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
