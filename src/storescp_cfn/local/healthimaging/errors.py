@@ -22,7 +22,7 @@ class NotAuthenticated(Exception):
 
 
 class NotEmulated(Exception):
-    """The real service has this operation, this one has not."""
+    """The real service has it, this one has not."""
 
-    def __init__(self, operation: str) -> None:
-        super().__init__(f"{operation} is an operation of AWS HealthImaging that this emulator does not have")
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: AWS HealthImaging has it, this emulator does not")

@@ -54,7 +54,6 @@ class Job:
     output_s3_uri: str
     submitted_at: float
     request: dict[str, Any]
-    import_configuration: dict[str, Any] | None = None
     status: str = "SUBMITTED"
     ended_at: float | None = None
     message: str | None = None

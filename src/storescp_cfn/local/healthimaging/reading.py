@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 import threading
 import warnings
 import zlib
@@ -15,7 +16,7 @@ from io import BytesIO
 from typing import Any
 
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from storescp_cfn.local.healthimaging.completeness import Incomplete, elements
@@ -71,6 +72,11 @@ SUPPORTED_TRANSFER_SYNTAXES = frozenset(
     }
 )
 
+# Broken files leave pydicom in many ways.
+UNREADABLE = (
+    *(EOFError, zlib.error, OSError, ValueError, LookupError, AttributeError, TypeError),
+    *(NotImplementedError, RecursionError, struct.error, BytesLengthException),
+)
 # pydicom reads with process-wide settings and warns through process-wide filters.
 _READING = threading.Lock()
 
@@ -105,7 +111,7 @@ class Instance:
 
 def read_instance(data: bytes) -> Instance:
     """Read one object. Raises Refused."""
-    with _READING, warnings.catch_warnings():
+    with _READING, warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         dataset = _dataset(data)
         transfer_syntax = _transfer_syntax(dataset)
@@ -123,17 +129,7 @@ def _dataset(data: bytes) -> Any:
         return pydicom.dcmread(BytesIO(data), stop_before_pixels=True, force=False)
     except InvalidDicomError as error:
         raise Refused("<the object is not a DICOM P10 file: DICM prefix is missing>") from error
-    except (
-        EOFError,
-        zlib.error,
-        OSError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        NotImplementedError,
-    ) as error:
-        # Broken files leave pydicom in many ways.
+    except UNREADABLE as error:
         raise Refused(f"<the DICOM P10 file cannot be read: {type(error).__name__}>") from error
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from storescp_cfn.local.healthimaging.errors import ServiceError
 from storescp_cfn.local.healthimaging.image_sets import ImageSet
+from storescp_cfn.local.healthimaging.reading import Instance
 
 TAGS = {
     "DICOMPatientId": "PatientID",
@@ -25,8 +26,8 @@ TAGS = {
 }
 
 
-def search_image_sets(image_sets: list[ImageSet], criteria: dict[str, Any]) -> list[dict[str, Any]]:
-    """The summaries that satisfy every filter, in the order asked for. Raises ServiceError (ValidationException)."""
+def search_image_sets(image_sets: list[ImageSet], criteria: dict[str, Any]) -> list[ImageSet]:
+    """The image sets that satisfy every filter, in the order asked for. Raises ServiceError (ValidationException)."""
     filters = criteria.get("filters", [])
     for each in filters:
         if each["operator"] == "BETWEEN" and len(each["values"]) != 2:
@@ -35,7 +36,7 @@ def search_image_sets(image_sets: list[ImageSet], criteria: dict[str, Any]) -> l
     sort = criteria.get("sort")
     if sort:
         found.sort(key=lambda each: _comparable(each, sort["sortField"]), reverse=sort["sortOrder"] == "DESC")
-    return [_summary(each, image_sets) for each in found]
+    return found
 
 
 def _satisfies(image_set: ImageSet, one: dict[str, Any]) -> bool:
@@ -64,7 +65,15 @@ def _comparable(image_set: ImageSet, name: str) -> Any:
     return getattr(image_set.sample, TAGS[name])
 
 
-def _summary(image_set: ImageSet, image_sets: list[ImageSet]) -> dict[str, Any]:
+def summaries(page: list[ImageSet], image_sets: list[ImageSet]) -> list[dict[str, Any]]:
+    """What the answer says of the image sets on a page; `image_sets` are all, for the counts of a study."""
+    studies: dict[str, list[ImageSet]] = {}
+    for each in image_sets:
+        studies.setdefault(each.sample.StudyInstanceUID, []).append(each)
+    return [_summary(each, studies[each.sample.StudyInstanceUID]) for each in page]
+
+
+def _summary(image_set: ImageSet, study: list[ImageSet]) -> dict[str, Any]:
     return {
         "imageSetId": image_set.image_set_id,
         "version": image_set.version,
@@ -72,16 +81,14 @@ def _summary(image_set: ImageSet, image_sets: list[ImageSet]) -> dict[str, Any]:
         "updatedAt": datetime.fromtimestamp(image_set.updated_at, UTC),
         "storageTier": "FREQUENT_ACCESS",
         "isPrimary": image_set.is_primary,
-        "DICOMTags": _tags(image_set, image_sets),
+        "DICOMTags": _tags(image_set.sample, study),
     }
 
 
-def _tags(image_set: ImageSet, image_sets: list[ImageSet]) -> dict[str, Any]:
-    sample = image_set.sample
+def _tags(sample: Instance, study: list[ImageSet]) -> dict[str, Any]:
     tags: dict[str, Any] = {name: text for name, keyword in TAGS.items() if (text := getattr(sample, keyword))}
     if sample.SeriesNumber.removeprefix("-").isdigit():
         tags["DICOMSeriesNumber"] = int(sample.SeriesNumber)
-    study = [each for each in image_sets if each.sample.StudyInstanceUID == sample.StudyInstanceUID]
     tags["DICOMNumberOfStudyRelatedSeries"] = len({each.sample.SeriesInstanceUID for each in study})
     tags["DICOMNumberOfStudyRelatedInstances"] = sum(len(each.current) for each in study)
     return tags

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from storescp_cfn.local.healthimaging import events
-from storescp_cfn.local.healthimaging.errors import ServiceError
+from storescp_cfn.local.healthimaging.errors import NotEmulated, ServiceError
 from storescp_cfn.local.healthimaging.image_sets import ImageSet, ImageSets
 from storescp_cfn.local.healthimaging.jobs import (
     Job,
@@ -30,7 +30,7 @@ from storescp_cfn.local.healthimaging.jobs import (
     write_lines,
     write_manifest,
 )
-from storescp_cfn.local.healthimaging.search import search_image_sets
+from storescp_cfn.local.healthimaging.search import search_image_sets, summaries
 from storescp_cfn.local.healthimaging.settings import Settings
 from storescp_cfn.local.healthimaging.timetable import Action, Timetable
 
@@ -57,10 +57,9 @@ class Datastore:
     status: str = "CREATING"
     image_sets: ImageSets = field(default_factory=ImageSets)
     jobs: dict[str, Job] = field(default_factory=dict)
+    by_client_token: dict[str, Job] = field(default_factory=dict)
+    running: set[str] = field(default_factory=set)  # ids of jobs that count against the quota
     waiting: list[Job] = field(default_factory=list)  # SUBMITTED beyond the quota, where that queues
-
-    def unended(self) -> int:
-        return sum(job.ended_at is None for job in self.jobs.values()) - len(self.waiting)
 
 
 class HealthImaging:
@@ -118,7 +117,7 @@ class HealthImaging:
         datastore = self._datastore(request["datastoreId"])
         if datastore.image_sets.by_id:
             raise ServiceError("ConflictException", "The data store has image sets: delete them first")
-        if datastore.unended():
+        if datastore.running or datastore.waiting:
             raise ServiceError("ConflictException", "The data store has import jobs that have not ended")
         datastore.status, datastore.updated_at = "DELETED", self.clock()
         self._emit_datastore(datastore, "Data Store Deleted")
@@ -162,25 +161,30 @@ class HealthImaging:
     def start_dicom_import_job(self, request: Parameters) -> Parameters:
         """StartDICOMImportJob; the same clientToken gives the same job, or a ConflictException for another request."""
         datastore = self._datastore(request["datastoreId"])
-        for job in datastore.jobs.values():
-            known_until = job.submitted_at + self.settings.client_token_seconds
-            if job.request["clientToken"] == request["clientToken"] and self.clock() < known_until:
-                if job.request != request:
-                    raise ServiceError("ConflictException", "The clientToken was used with other parameters")
-                return self._started(job)
+        if "importConfiguration" in request:
+            raise NotEmulated("importConfiguration of StartDICOMImportJob")
+        known = datastore.by_client_token.get(request["clientToken"])
+        if known is not None and self.clock() < known.submitted_at + self.settings.client_token_seconds:
+            if known.request != request:
+                raise ServiceError("ConflictException", "The clientToken was used with other parameters")
+            return self._started(known)
         if datastore.status != "ACTIVE":
             raise ServiceError("ValidationException", f"The data store is {datastore.status}, not ACTIVE")
-        full = datastore.unended() >= self.settings.maximum_concurrent_jobs
+        full = len(datastore.running) >= self.settings.maximum_concurrent_jobs
         if full and self.settings.when_jobs_exceeded == "refuse":
             raise ServiceError("ServiceQuotaExceededException", "The quota of concurrent import jobs is exceeded")
         job = self._new_job(datastore, request)
-        datastore.jobs[job.job_id] = job
+        datastore.jobs[job.job_id] = datastore.by_client_token[request["clientToken"]] = job
         self._emit(events.job_event(job, self.settings))
         if full:
             datastore.waiting.append(job)
         else:
-            self.timetable.after(self.settings.submitted_seconds, lambda: self._begin(datastore, job))
+            self._admit(datastore, job)
         return self._started(job)
+
+    def _admit(self, datastore: Datastore, job: Job) -> None:
+        datastore.running.add(job.job_id)
+        self.timetable.after(self.settings.submitted_seconds, lambda: self._begin(datastore, job))
 
     def _new_job(self, datastore: Datastore, request: Parameters) -> Job:
         job_id = uuid.uuid4().hex
@@ -194,7 +198,6 @@ class HealthImaging:
             output_s3_uri=request["outputS3Uri"],
             submitted_at=self.clock(),
             request=request,
-            import_configuration=request.get("importConfiguration"),
         )
 
     def _started(self, job: Job) -> Parameters:
@@ -215,7 +218,6 @@ class HealthImaging:
                 **self._job_summary(job),
                 "inputS3Uri": job.input_s3_uri,
                 "outputS3Uri": job.folder,
-                "importConfiguration": job.import_configuration,
             }
         }
 
@@ -265,11 +267,11 @@ class HealthImaging:
         A job that cannot write its output ends FAILED although its image sets are there: the real service's order
         is not documented, and this one is the harder for a client.
         """
-        settings = self.settings
-        if settings.fail_next_jobs:
-            with self.lock:
+        with self.lock:
+            settings = self.settings
+            if settings.fail_next_jobs:
                 self.settings = settings.changed({"fail_next_jobs": settings.fail_next_jobs - 1})
-            raise JobFailed(INTERNAL_ERROR)
+                raise JobFailed(INTERNAL_ERROR)
         listed = scan(job, s3, settings)
         found = list(read_all(job, s3, listed, settings))
         with self.lock:
@@ -296,9 +298,9 @@ class HealthImaging:
             if manifest is not None and s3 is not None and settings.manifest_lag_seconds:
                 late = manifest
                 self.timetable.after(settings.manifest_lag_seconds, lambda: self._write_late(job, s3, late))
-            if datastore.waiting and datastore.unended() < settings.maximum_concurrent_jobs:
-                waiting = datastore.waiting.pop(0)
-                self.timetable.after(settings.submitted_seconds, lambda: self._begin(datastore, waiting))
+            datastore.running.discard(job.job_id)
+            if datastore.waiting and len(datastore.running) < settings.maximum_concurrent_jobs:
+                self._admit(datastore, datastore.waiting.pop(0))
 
     def _write_late(self, job: Job, s3: ObjectStore, manifest: Parameters) -> None:
         try:
@@ -312,9 +314,10 @@ class HealthImaging:
         """SearchImageSets."""
         datastore = self._datastore(request["datastoreId"])
         criteria = request.get("searchCriteria", {})
-        found = search_image_sets(list(datastore.image_sets), criteria)
-        page, next_token = _page(found, request)
-        return {"imageSetsMetadataSummaries": page, "sort": criteria.get("sort"), "nextToken": next_token}
+        image_sets = list(datastore.image_sets)
+        page, next_token = _page(search_image_sets(image_sets, criteria), request)
+        found = summaries(page, image_sets)
+        return {"imageSetsMetadataSummaries": found, "sort": criteria.get("sort"), "nextToken": next_token}
 
     def get_image_set(self, request: Parameters) -> Parameters:
         """GetImageSet."""

@@ -1,0 +1,234 @@
+"""The HealthImaging emulator without a socket: a virtual clock, buckets in memory, and a real boto3 client.
+
+Every answer is parsed by botocore and, beyond that, held against the service model's own constraints.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pydicom
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from storescp_cfn.local.healthimaging.api import Api, Authorize, allow_everybody
+from storescp_cfn.local.healthimaging.jobs import JobFailed, Listed, ObjectGone
+from storescp_cfn.local.healthimaging.model import ServiceModel, violations
+from storescp_cfn.local.healthimaging.service import HealthImaging
+from storescp_cfn.local.healthimaging.settings import Settings
+from storescp_cfn.local.healthimaging.timetable import Timetable
+
+ROLE = "arn:aws:iam::000000000000:role/access"
+START = 1_795_000_000.0  # 2026-11-18
+MODEL = ServiceModel()
+
+
+@dataclass
+class MemoryObjectStore:
+    """Buckets in memory. `denied` holds what the role may not do: `list`, `read`, `write`; `vanishing` keys cannot be read."""
+
+    objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    denied: set[str] = field(default_factory=set)
+    vanishing: set[str] = field(default_factory=set)
+
+    def list(self, bucket: str, prefix: str) -> Iterator[Listed]:
+        self._require("list")
+        for (where, key), body in sorted(self.objects.items()):
+            if where == bucket and key.startswith(prefix):
+                yield Listed(key, len(body))
+
+    def read(self, bucket: str, key: str) -> bytes:
+        self._require("read")
+        if key in self.vanishing:
+            raise ObjectGone(key)
+        return self.objects[bucket, key]
+
+    def write(self, bucket: str, key: str, body: bytes) -> None:
+        self._require("write")
+        self.objects[bucket, key] = body
+
+    def _require(self, what: str) -> None:
+        if what in self.denied:
+            raise JobFailed(f"Cannot {what}: AccessDenied")
+
+
+class Bench:
+    """One emulator whose time passes only in `wait`."""
+
+    def __init__(self, settings: Mapping[str, Any] | None = None, authorize: Authorize = allow_everybody) -> None:
+        self.now = START
+        self.s3 = MemoryObjectStore()
+        self.events: list[dict[str, Any]] = []
+        self.timetable = Timetable(lambda: self.now)
+        self.service = HealthImaging(
+            self.timetable,
+            lambda role, datastore: self.s3,
+            self.events.append,
+            run=lambda action: action(),
+            settings=Settings().changed(dict(settings or {})),
+        )
+        self.api = Api(self.service, authorize)
+        self.client = client_of(self.api.answer)
+        self.datastore_id = self.client.create_datastore(datastoreName="images")["datastoreId"]
+        self.wait(0)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with everything that falls into it at its own moment."""
+        end = self.now + seconds
+        while (moment := self.timetable.next_moment()) is not None and moment <= end:
+            self.now = max(self.now, moment)
+            self.timetable.run_due()
+        self.now = end
+
+    def put(self, key: str, body: bytes) -> None:
+        self.s3.objects["in", key] = body
+
+    def start(self, prefix: str = "b/", **parameters: Any) -> str:
+        """StartDICOMImportJob over `s3://in/<prefix>`; its job id."""
+        request = {
+            "datastoreId": self.datastore_id,
+            "dataAccessRoleArn": ROLE,
+            "inputS3Uri": f"s3://in/{prefix}",
+            "outputS3Uri": "s3://out/results",
+            **parameters,
+        }
+        return str(self.client.start_dicom_import_job(**request)["jobId"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.client.get_dicom_import_job(datastoreId=self.datastore_id, jobId=job_id)
+        return answer["jobProperties"]
+
+    def run(self, prefix: str = "b/") -> dict[str, Any]:
+        """Start a job, let it end, and return its properties."""
+        self.wait(1)  # as the rate of StartDICOMImportJob asks
+        job_id = self.start(prefix)
+        self.wait(0)
+        return self.job(job_id)
+
+    def manifest(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """The summary of job-output-manifest.json, found as AWS's own examples find it."""
+        body = self.s3.objects["out", f"{job['outputS3Uri'].removeprefix('s3://out/')}job-output-manifest.json"]
+        return dict(json.loads(body)["jobSummary"])
+
+    def lines(self, job: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
+        """The lines of success.ndjson, failure.ndjson or warning.ndjson."""
+        key = f"{job['outputS3Uri'].removeprefix('s3://out/')}{kind.upper()}/{kind}.ndjson"
+        return [json.loads(line) for line in self.s3.objects.get(("out", key), b"").splitlines()]
+
+    def change(self, **settings: Any) -> None:
+        """Change settings through the side door."""
+        answer = self.api.answer("POST", "/_emulator/settings", {}, json.dumps(settings).encode())
+        assert answer.status == 200, answer.body
+
+    def instances(self, history: bool = False) -> list[dict[str, Any]]:
+        query = "?history=1" if history else ""
+        found: list[dict[str, Any]] = json.loads(self.api.answer("GET", f"/_emulator/instances{query}", {}, b"").body)
+        return found
+
+    def event_types(self) -> list[str]:
+        return [event["DetailType"] for event in self.events]
+
+
+class _Raw(io.BytesIO):
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield self.read()
+
+
+def client_of(answer: Callable[..., Any], **options: Any) -> Any:
+    """A boto3 client for `medical-imaging` that hands its signed requests to `answer`, and checks what comes back."""
+    client = boto3.client(
+        "medical-imaging",
+        region_name="us-east-1",
+        aws_access_key_id="AKIAEXAMPLE",
+        aws_secret_access_key="secret",
+        config=Config(retries={"mode": "standard", "total_max_attempts": 1}),
+        **options,
+    )
+
+    def send(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        url = urlsplit(str(request.url))
+        target = f"{url.path}?{url.query}" if url.query else url.path
+        headers = {
+            name: value.decode() if isinstance(value, bytes) else str(value) for name, value in request.headers.items()
+        }
+        body = request.body if isinstance(request.body, bytes) else str(request.body or "").encode()
+        found = answer(str(request.method), target, headers, body)
+        if found.status < 300:
+            assert not list(_faults(str(request.method), url.path, found.body))
+        return AWSResponse(str(request.url), found.status, found.headers, _Raw(found.body))
+
+    client.meta.events.register("before-send", send)
+    return client
+
+
+def _faults(method: str, path: str, body: bytes) -> Iterator[str]:
+    """What the service model does not allow in this answer: constraints, and members that it does not know."""
+    matched = MODEL.match(method, path)
+    assert matched is not None
+    shape = matched[0].operation.output_shape
+    if shape.serialization.get("payload") is None:
+        document = json.loads(body)
+        yield from violations(shape, document, "")
+        yield from _unknown(shape, document)
+
+
+def _unknown(shape: Any, value: Any) -> Iterator[str]:
+    if shape.type_name == "structure":
+        for name, each in value.items():
+            if name not in shape.members:
+                yield f"{shape.name} has no {name}"
+            else:
+                yield from _unknown(shape.members[name], each)
+    elif shape.type_name == "list":
+        for each in value:
+            yield from _unknown(shape.member, each)
+
+
+def dataset_of(number: int = 1, **attributes: Any) -> Dataset:
+    """A small CT image, number `number` of its series; an attribute that is None is left out."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    values = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": f"1.2.3.1.1.{number}",
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": "1.2.3.1",
+        "PatientID": "P1",
+        "PatientName": "Doe^Jane",
+        "StudyDate": "20261118",
+        "StudyTime": "101112",
+        "AccessionNumber": "A1",
+        "StudyID": "S1",
+        "SeriesNumber": "1",
+        "InstanceNumber": str(number),
+        "Modality": "CT",
+        "PixelData": bytes(range(64)),
+        **attributes,
+    }
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", CTImageStorage)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID", "1.2.3.1.1.1")
+    dataset["PixelData"].VR = "OW"
+    return dataset
+
+
+def part10(number: int = 1, **attributes: Any) -> bytes:
+    """The same as a Part 10 file."""
+    return encoded(dataset_of(number, **attributes))
+
+
+def encoded(dataset: Dataset) -> bytes:
+    file = io.BytesIO()
+    pydicom.dcmwrite(file, dataset, enforce_file_format=True)
+    return file.getvalue()
