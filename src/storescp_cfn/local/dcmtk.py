@@ -141,6 +141,6 @@ def outcomes(files: Sequence[DicomFile], lines: Iterable[str]) -> Iterator[Sent]
         elif (match := re.match(r"I: Received Store Response \((.*)\)", text)) and current in waiting:
             yield Sent(waiting.pop(current), match[1])
         elif match := re.match(r"[EF]: (.*)", text):
-            trouble = match[1].replace(f"{current}: ", "") if current else match[1]
+            trouble = match[1].replace(f": {current}", "") if current else match[1]
     for file in waiting.values():
         yield Sent(file, f"{NOT_SENT}: {trouble}")

@@ -22,6 +22,7 @@ CALLING_AE_TITLE = "MODALITY1"
 CT_SLICES = 60
 SETTLE_SECONDS = 180
 LISTED = 10
+TOLD_STATES = frozenset({"IMPORTING", "SETTLED", "SPLIT", "INCOMPLETE", "COMPLETED", "FAILED"})
 INTERRUPTED = 130  # as shells count a program that SIGINT ended
 
 
@@ -83,7 +84,8 @@ class Demonstration:
 
     def default_study(self, folder: Path) -> list[DicomFile]:
         with self.waiting(f"Drawing a CT of {CT_SLICES} slices"):
-            return pydicom_test_files() + synthetic_ct(folder, CT_SLICES)
+            distinct = {file.sop_instance_uid: file for file in pydicom_test_files()}
+            return [*distinct.values(), *synthetic_ct(folder, CT_SLICES)]
 
     def echo(self, chain: Chain) -> None:
         trouble = dcmtk.echo("127.0.0.1", self.port, chain.outputs["DICOMAETitle"], CALLING_AE_TITLE)
@@ -108,9 +110,7 @@ class Demonstration:
         """Follow the batches until all is settled, then print the table; return whether it all agrees."""
         acknowledged = [outcome.file.sop_instance_uid for outcome in sent if outcome.acknowledged]
         account = self.follow(stack, chain, acknowledged)
-        self.console.print(summary(sent, account))
-        for line in remarks(sent, account):
-            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.tell_account(sent, account)
         sentences = accounting.differences(acknowledged, account)
         if unsettled := sum(not outcome.unreadable and not outcome.acknowledged for outcome in sent):
             sentences.append(f"{unsettled} instances were not acknowledged")
@@ -149,9 +149,7 @@ class Demonstration:
             account = accounting.read(stack, chain)
             self.tell_changes(told, account)
             if account.at_rest and account != seen:
-                self.console.print(summary([], account))
-                for line in remarks([], account):
-                    self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+                self.tell_account([], account)
                 seen = account
 
     # -- how it is told
@@ -176,20 +174,26 @@ class Demonstration:
         else:
             self.console.print(line, highlight=False, soft_wrap=True)
 
+    def tell_account(self, sent: Sequence[dcmtk.Sent], account: accounting.Account) -> None:
+        self.step("Where every image is")
+        self.console.print(summary(sent, account))
+        for line in remarks(sent, account):
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
     def tell_changes(self, told: dict[str, str], account: accounting.Account) -> None:
-        """Print every batch and job whose state is not the one told last."""
+        """Print every batch and job that is not in the state told last; what lasts a moment only is passed over."""
         for kind, states in (("batch", account.batches), ("job", account.jobs)):
             for name, state in states.items():
-                if told.get(name) != state:
+                if told.get(name) != state and state in TOLD_STATES:
                     told[name] = state
                     self.console.print(f"  {kind} {name}: {state}", highlight=False, soft_wrap=True)
 
 
 def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
     """The one table at the end."""
-    table = Table(title="Where every image is")
-    table.add_column("")
-    table.add_column("count", justify="right")
+    table = Table(box=None, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
     if sent:
         table.add_row("sent", str(sum(not outcome.unreadable for outcome in sent)))
         table.add_row("acknowledged", str(sum(outcome.acknowledged for outcome in sent)))
@@ -203,7 +207,11 @@ def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
 
 def remarks(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> list[str]:
     """What was not acknowledged and what was quarantined, each with its reason; long lists are counted."""
-    unread = [f"{outcome.file.path.name}: {outcome.status}" for outcome in sent if outcome.unreadable]
+    unread = [
+        f"{outcome.file.path.name}: {outcome.status.removeprefix(dcmtk.NOT_SENT + ': ')}"
+        for outcome in sent
+        if outcome.unreadable
+    ]
     refused = [
         f"{outcome.file.path.name}: {outcome.status}"
         for outcome in sent
