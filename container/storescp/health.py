@@ -1,6 +1,7 @@
 """Health over HTTP: /healthz says that the process lives, /readyz that it takes associations."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -9,12 +10,33 @@ _PHRASES: Final = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method
 _SECONDS: Final = 5.0
 
 
-class HealthProtocol(asyncio.Protocol):
-    """One connection: reads a request's head, answers, closes. It never waits for anything."""
+class HealthServer:
+    """The health port of a process."""
 
     def __init__(self, unready_because: Callable[[], str]) -> None:
         """`unready_because` returns why no association should come here, or nothing."""
-        self._unready_because = unready_because
+        self.unready_because = unready_because
+        self.transports: set[Any] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Answer on a listening socket."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _HealthProtocol(self), sock=listener)
+
+    def stop(self) -> None:
+        """Close the port and what is still connected to it."""
+        if self._server is not None:
+            self._server.close()
+        for transport in tuple(self.transports):
+            transport.abort()
+
+
+class _HealthProtocol(asyncio.Protocol):
+    """One connection: reads a request's head, answers, closes. It never waits for anything."""
+
+    def __init__(self, server: HealthServer) -> None:
+        self._server = server
         self._head = b""
         self._transport: Any = None
         self._timer: asyncio.TimerHandle | None = None
@@ -22,10 +44,12 @@ class HealthProtocol(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         """Give the client a few seconds."""
         self._transport = transport
+        self._server.transports.add(transport)
         self._timer = asyncio.get_running_loop().call_later(_SECONDS, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the connection."""
+        self._server.transports.discard(self._transport)
         if self._timer is not None:
             self._timer.cancel()
 
@@ -48,7 +72,7 @@ class HealthProtocol(asyncio.Protocol):
         if path == b"/healthz":
             return 200, "alive"
         if path == b"/readyz":
-            reason = self._unready_because()
+            reason = self._server.unready_because()
             return (503, reason) if reason else (200, "ready")
         return 404, "there are /healthz and /readyz"
 

@@ -293,6 +293,8 @@ class IncomingObject:
             self.status = Status.SUCCESS
         if self.is_finished:
             self._on_outcome(self)
+        else:  # an upload that failed early: what is still to come is read and dropped
+            self._on_room()
 
     def _let_go(self) -> None:
         """Give the memory back; a store that failed may still hold a view of it."""

@@ -13,7 +13,7 @@ from storescp.acceptance import Policy
 from storescp.association import Association
 from storescp.batch import Batch, Batches, Limits, encode_manifest, utc_now
 from storescp.connections import Connections
-from storescp.health import HealthProtocol
+from storescp.health import HealthServer
 from storescp.incoming import StorageService
 from storescp.keys import manifest_key
 from storescp.log import Log, write_line
@@ -33,6 +33,7 @@ _DESCRIPTORS_APART: Final = 512  # for uploads and ourselves
 _LET_THROUGH_SECONDS: Final = 10.0
 _MANIFEST_BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _MANIFEST_SECONDS_AT_STOP: Final = 5.0
+_FAREWELL_SECONDS: Final = 1.0
 
 
 class WorkerReport:
@@ -275,7 +276,17 @@ class Receiver:
             await asyncio.wait(self._manifests, timeout=max(0.0, deadline - self.loop.time()))
         for task in self._manifests:
             task.cancel()
+        await self._close_connections()
         self.write_metrics()
+
+    async def _close_connections(self) -> None:
+        """Leave the peers a moment to read our last words and to close; then close."""
+        deadline = self.loop.time() + _FAREWELL_SECONDS
+        while self._others and self.loop.time() < deadline:
+            await asyncio.sleep(_TICK_SECONDS / 25)
+        for association in (*self._pending, *self._others):
+            association.cut("stopping")
+        await asyncio.sleep(0)
 
     def _leave_pending(self, association: Association) -> None:
         self._pending_bytes -= self._pending.pop(association, 0)
@@ -296,7 +307,8 @@ async def serve(
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    health = await loop.create_server(lambda: HealthProtocol(receiver.unready_because), sock=health_socket)
+    health = HealthServer(receiver.unready_because)
+    await health.start(health_socket)
     await connections.start(lambda: Association(receiver), stopping.set)
     receiver.start_clock()
     gc.freeze()  # what is there now stays: no need to look at it again
@@ -304,7 +316,8 @@ async def serve(
     log.info("receiver stops", associations=slots.total(), worker=report.worker)
     connections.stop()
     await receiver.stop()
-    health.close()
+    health.stop()
+    await asyncio.sleep(0)  # connections are closed in the next round of the loop
     log.info("receiver stopped", worker=report.worker)
 
 

@@ -140,7 +140,8 @@ class Supervisor:
             self._associations.clear(number)
             self._closed.clear(number)
             if self._is_stopping:
-                self._failed |= status != 0
+                # One that SIGTERM met before it could listen to it has nothing to lose.
+                self._failed |= status not in (0, signal.SIGTERM)
                 continue
             self._log.error("worker died", worker=number, status=os.waitstatus_to_exitcode(status))
             self._restart_at[number] = time.monotonic() + _RESTART_SECONDS

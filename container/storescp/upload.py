@@ -61,6 +61,7 @@ class Upload:
         """Give all memory back: the store is done with the object."""
         self._handed_over.extend(self._chunks)
         self._chunks.clear()
+        self._backlog_bytes = 0
         self._collect()
         for buffer, _ in self._handed_over:
             self._memory.give_back(buffer, is_unused=False)

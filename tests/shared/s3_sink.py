@@ -139,6 +139,8 @@ class S3Sink:
                 upload_id = f"upload-{self.requests['POST']}"
                 self.uploads[upload_id] = {}
                 return 200, _xml("InitiateMultipartUploadResult", Key=request.key, UploadId=upload_id)
+            if upload_id and "uploads" not in request.query and upload_id not in self.uploads:
+                return 404, _xml("Error", Code="NoSuchUpload")
             if request.method == "PUT" and upload_id:
                 self.uploads[upload_id][int(request.query["partNumber"][0])] = request.body
                 return 200, b""
