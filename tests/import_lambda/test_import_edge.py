@@ -1,0 +1,425 @@
+"""The importer at its boto3 edge, against services that speak HTTP: S3, DynamoDB and IAM of ministack, and the emulator of
+HealthImaging, which checks requests against the service model. The function's key may do what it needs and no more.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pydicom
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
+from import_scenarios import batch_id
+from pydicom.data import get_testdata_file
+
+import index
+from storescp_cfn.local.healthimaging.api import Api
+from storescp_cfn.local.healthimaging.embedded import create_datastore
+from storescp_cfn.local.healthimaging.http import Running, Workers
+from storescp_cfn.local.healthimaging.object_store import S3ObjectStore
+from storescp_cfn.local.healthimaging.service import HealthImaging
+from storescp_cfn.local.healthimaging.timetable import Timetable
+from storescp_cfn.local.processes import Child, free_port
+
+REGION = "us-east-1"
+LANDING, RESULTS, TABLE = "landing-bucket", "results-bucket", "ledger"
+ROLE = "arn:aws:iam::000000000000:role/import"
+
+
+def policy() -> dict[str, Any]:
+    """What the function's role is granted, and nothing else."""
+    landing, results, table = f"arn:aws:s3:::{LANDING}", f"arn:aws:s3:::{RESULTS}", "arn:aws:dynamodb:*:*:table/ledger"
+    grants = [
+        (["s3:ListBucket"], [landing, results]),
+        (["s3:GetObject"], [f"{landing}/incoming/*", f"{landing}/batches/*", f"{results}/jobs/*"]),
+        (["s3:PutObject"], [f"{landing}/incoming/*", f"{landing}/quarantine/*"]),
+        (["s3:DeleteObject"], [f"{landing}/incoming/*", f"{landing}/batches/*"]),
+        (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], [table]),
+        (["dynamodb:Query"], [f"{table}/index/Unsettled"]),
+    ]
+    statements = [{"Effect": "Allow", "Action": actions, "Resource": resources} for actions, resources in grants]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+@dataclass
+class Account:
+    """The services, with the operator's clients; the function has its own key in the environment."""
+
+    s3: Any
+    dynamodb: Any
+    emulator: Running
+    actions: set[str]
+    landing: str
+
+    def put(self, key: str, body: bytes) -> None:
+        self.s3.put_object(Bucket=LANDING, Key=key, Body=body)
+
+    def keys(self, prefix: str) -> list[str]:
+        return [row["Key"] for row in self.s3.list_objects_v2(Bucket=LANDING, Prefix=prefix).get("Contents", [])]
+
+    def close(self, batch: str, instances: int) -> None:
+        now = index.iso(time.time())
+        manifest = {"schema": 1, "batch": batch, "instances": instances, "closed_at": now, "last_stored_at": now}
+        self.put(f"batches/{batch}.json", json.dumps(manifest | {"calling_ae_titles": ["CT1"]}).encode())
+
+    def item(self, batch: str) -> index.Item:
+        item = self.dynamodb.Table(TABLE).get_item(Key={"pk": f"BATCH#{batch}", "sk": "BATCH"}).get("Item", {})
+        return index.plain(item)
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    port = free_port()
+    own = {"AUTH": "true", "BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "LOG_LEVEL": "WARNING"}
+    log = tmp_path_factory.mktemp("ministack") / "log"
+    ministack = Child(["ministack"], {"PATH": path(), "HOME": str(log.parent), **own}, log)
+    root = boto3.session.Session("test", "test", region_name=REGION)
+    url, config = f"http://127.0.0.1:{port}", Config(retries={"mode": "standard", "max_attempts": 10})
+    s3 = root.client("s3", endpoint_url=url, config=config)
+    wait_until_it_answers(s3, ministack)
+    dynamodb = root.resource("dynamodb", endpoint_url=url)
+    create(s3, dynamodb)
+    key = create_key(root.client("iam", endpoint_url=url))
+    workers, actions = Workers(1), set[str]()
+
+    def authorize(access_key_id: str, action: str, resource_arn: str, context: Any) -> bool:
+        actions.add(action)
+        return access_key_id == key["AccessKeyId"]
+
+    store = S3ObjectStore(s3)
+    service = HealthImaging(Timetable(time.time), lambda role, datastore: store, lambda event: None, workers.run)
+    emulator = Running(Api(service, authorize), workers)
+    environment = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": emulator.url,
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        "AWS_DEFAULT_REGION": REGION,
+        "LANDING_BUCKET": LANDING,
+        "RESULTS_BUCKET": RESULTS,
+        "LEDGER_TABLE": TABLE,
+        "DATASTORE_ID": create_datastore(emulator, "images"),
+        "DATA_ACCESS_ROLE_ARN": ROLE,
+        "STACK_NAME": "stack",
+        "ORPHAN_AFTER_SECONDS": "60",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield Account(s3, dynamodb, emulator, actions, LANDING)
+    emulator.stop()
+    ministack.stop(5)
+
+
+def path() -> str:
+    import sys
+
+    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def wait_until_it_answers(s3: Any, ministack: Child) -> None:
+    for _ in range(200):
+        assert ministack.running, ministack.last_lines()
+        try:
+            s3.list_buckets()
+            return
+        except Exception:  # noqa: BLE001 - whatever a server that is starting up does
+            time.sleep(0.1)
+    raise AssertionError("ministack does not answer")
+
+
+def create(s3: Any, dynamodb: Any) -> None:
+    for bucket in (LANDING, RESULTS):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    names = {"pk": "HASH", "sk": "RANGE"}
+    index_names = {"unsettled": "HASH", "batch": "RANGE"}
+    dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in names.items()],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in (*names, *index_names)],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "Unsettled",
+                "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in index_names.items()],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+
+
+def create_key(iam: Any) -> dict[str, str]:
+    iam.create_user(UserName="importer")
+    iam.put_user_policy(UserName="importer", PolicyName="importer", PolicyDocument=json.dumps(policy()))
+    key: dict[str, str] = iam.create_access_key(UserName="importer")["AccessKey"]
+    return key
+
+
+@pytest.fixture
+def account(services: Account) -> Iterator[Account]:
+    yield services
+    services.emulator.service.settings = type(services.emulator.service.settings)()
+
+
+class Context:
+    """Lambda's context, as far as it is looked at."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 90_000
+
+
+def wake_until(account: Account, batch: str, *states: str) -> index.Item:
+    for _ in range(60):
+        assert index.handler({"what": "is never read"}, Context()) is not None
+        if account.item(batch).get("state") in states:
+            return account.item(batch)
+        time.sleep(0.25)
+    raise AssertionError(f"{batch} is {account.item(batch)}")
+
+
+def instance(number: int, study: str) -> tuple[str, bytes]:
+    """A small CT image under a UID of its own: Study/Series/SOP, and its Part 10 file."""
+    dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, f"{study}.1"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{study}.1.{number}"
+    buffer = io.BytesIO()
+    dataset.save_as(buffer)
+    return f"{study}/{study}.1/{study}.1.{number}", buffer.getvalue()
+
+
+def new_batch() -> tuple[str, str]:
+    number = uuid.uuid4().int % 10**9
+    return batch_id(time.time(), number), f"1.2.{number}"
+
+
+def without_transfer_syntax(part10: bytes) -> bytes:
+    dataset = pydicom.dcmread(io.BytesIO(part10))
+    del dataset.file_meta.TransferSyntaxUID
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, dataset, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    return buffer.getvalue()
+
+
+def test_a_batch_with_good_and_bad_objects_is_settled_instance_by_instance(account: Account) -> None:
+    batch, study = new_batch()
+    for number in range(1, 5):
+        rest, body = instance(number, study)
+        account.put(f"incoming/{batch}/{rest}.dcm", body)
+    body = instance(9, study)[1]
+    bad = {"91": b"text", "92": b"", "93": body[:3000], "94": without_transfer_syntax(body)}
+    for number, broken in bad.items():
+        account.put(f"incoming/{batch}/{study}/{study}.1/{study}.1.{number}.dcm", broken)
+    account.put("incoming/readme.txt", b"hello")
+    account.close(batch, 8)
+    item = wake_until(account, batch, "SETTLED")
+    assert (item["received"], item["imported"], item["quarantined"]) == (8, 4, 4)
+    assert account.keys("incoming/") + account.keys("batches/") == []
+    quarantined = account.keys(f"quarantine/{batch}/")
+    assert len(quarantined) == 8
+    for key in [key for key in quarantined if key.endswith(".json")]:
+        assert json.loads(account.s3.get_object(Bucket=LANDING, Key=key)["Body"].read())["reason"]
+    original = account.s3.get_object(Bucket=LANDING, Key=f"quarantine/{batch}/{study}/{study}.1/{study}.1.93.dcm")
+    assert original["Body"].read() == bad["93"]
+    assert account.keys("quarantine/readme.txt") == ["quarantine/readme.txt", "quarantine/readme.txt.json"]
+    study_item = account.dynamodb.Table(TABLE).get_item(Key={"pk": f"STUDY#{study}", "sk": f"BATCH#{batch}"})["Item"]
+    assert (study_item["imported"], study_item["quarantined"], study_item["state"]) == (4, 4, "SETTLED")
+    assert account.actions <= {
+        "medical-imaging:StartDICOMImportJob",
+        "medical-imaging:GetDICOMImportJob",
+        "medical-imaging:ListDICOMImportJobs",
+        "iam:PassRole",
+    }
+
+
+def test_a_batch_over_the_limit_is_halved(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAX_FILES_PER_JOB", "3")
+    batch, study = new_batch()
+    for number in range(1, 6):
+        rest, body = instance(number, study)
+        account.put(f"incoming/{batch}/{rest}.dcm", body)
+    account.close(batch, 5)
+    assert wake_until(account, batch, "SPLIT")["moved"] == 5
+    halves = [wake_until(account, f"{batch}.{half}", "SETTLED") for half in (1, 2)]
+    assert [half["imported"] for half in halves] == [2, 3]
+    assert account.keys("incoming/") == []
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "ServiceQuotaExceededException", "ConflictException"])
+def test_errors_that_pass_are_waited_out(account: Account, code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = account.emulator.service.settings
+    errors = {"StartDICOMImportJob": [code] * 2}
+    account.emulator.service.settings = settings.changed({"errors_before": errors, "manifest_lag_seconds": 1.0})
+    batch, study = new_batch()
+    rest, body = instance(1, study)
+    account.put(f"incoming/{batch}/{rest}.dcm", body)
+    account.close(batch, 1)
+    wake_until(account, batch, "SETTLED")
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["ImportErrors"] for line in printed if "ImportErrors" in line} == {0}
+    assert (
+        code in {line.get("code") for line in printed} or code == "ThrottlingException"
+    )  # botocore retries that itself
+
+
+def test_a_start_whose_answer_is_lost_starts_one_job(account: Account) -> None:
+    settings = account.emulator.service.settings
+    account.emulator.service.settings = settings.changed(
+        {"errors_after": {"StartDICOMImportJob": ["InternalServerException"] * 3}}
+    )
+    batch, study = new_batch()
+    rest, body = instance(1, study)
+    account.put(f"incoming/{batch}/{rest}.dcm", body)
+    account.close(batch, 1)
+    wake_until(account, batch, "SETTLED")
+    datastore = next(iter(account.emulator.service.datastores.values()))
+    assert sum(job.job_name.startswith(batch) for job in datastore.jobs.values()) == 1
+
+
+def test_a_missing_right_is_shown_and_the_batch_stays(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = account.emulator.service.settings
+    account.emulator.service.settings = settings.changed(
+        {"errors_before": {"StartDICOMImportJob": ["AccessDeniedException"]}}
+    )
+    batch, study = new_batch()
+    rest, body = instance(1, study)
+    account.put(f"incoming/{batch}/{rest}.dcm", body)
+    account.close(batch, 1)
+    index.handler({}, Context())
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["ImportErrors"] for line in lines if "_aws" in line] == [1]
+    assert account.item(batch)["next_try_at"]
+    assert len(account.keys(f"incoming/{batch}/")) == 1
+    account.s3.delete_objects(
+        Bucket=LANDING, Delete={"Objects": [{"Key": key} for key in account.keys(f"incoming/{batch}/")]}
+    )
+
+
+def test_an_object_that_was_overwritten_is_neither_copied_nor_lost(account: Account) -> None:
+    aws = index.Boto3Aws(index.read_settings(os.environ))
+    key = "quarantine/test/one"
+    account.put("incoming/test/one", b"first")
+    found = aws.list_objects(LANDING, "incoming/test/")
+    account.put("incoming/test/one", b"second")
+    assert aws.copy(LANDING, [(found[0], key)]) == []
+    assert account.keys(key) == []
+    found = aws.list_objects(LANDING, "incoming/test/")
+    assert aws.copy(LANDING, [(found[0], key)]) == found
+    aws.delete(LANDING, found)
+    aws.delete(LANDING, found)
+    assert account.keys("incoming/test/") == []
+    with pytest.raises(index.Missing):
+        aws.read(LANDING, "incoming/test/one")
+
+
+def test_conditional_writes_hold(account: Account) -> None:
+    aws = index.Boto3Aws(index.read_settings(os.environ))
+    item = {"pk": "TEST", "sk": "TEST", "revision": 1, "list": ["a"], "text": ""}
+    aws.put_item(item)
+    with pytest.raises(index.Conflict):
+        aws.put_item(item)
+    with pytest.raises(index.Conflict):
+        aws.put_item(item | {"revision": 2}, "revision", "=", 7)
+    aws.put_item(item | {"revision": 2}, "revision", "=", 1)
+    aws.put_item(item | {"revision": 3}, "revision", "<=", 2)
+    with pytest.raises(index.Conflict):
+        aws.put_item(item | {"revision": 2}, "revision", "<=", 2)
+    assert aws.get_item("TEST", "TEST") == item | {"revision": 3}
+    assert aws.query("TEST", "TE") == [item | {"revision": 3}]
+    assert aws.get_item("TEST", "NONE") is None
+
+
+def client_error(code: str, status: int) -> ClientError:
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Call")  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (client_error("ThrottlingException", 429), index.TryLater),
+        (client_error("ServiceQuotaExceededException", 402), index.TryLater),
+        (client_error("ConflictException", 409), index.TryLater),
+        (client_error("InternalServerException", 500), index.TryLater),
+        (client_error("SlowDown", 503), index.TryLater),
+        (client_error("ValidationException", 400), index.Refused),
+        (client_error("AccessDeniedException", 403), index.Refused),
+        (client_error("ResourceNotFoundException", 404), index.Refused),
+        (client_error(" ServiceQuotaExceededException", 400), index.Refused),
+        (client_error("NoSuchBucket", 404), index.Refused),
+        (client_error("NoSuchKey", 404), index.Missing),
+        (client_error("PreconditionFailed", 412), index.Missing),
+        (client_error("ConditionalCheckFailedException", 400), index.Conflict),
+        (ReadTimeoutError(endpoint_url="https://s3"), index.TryLater),
+        (ConnectTimeoutError(endpoint_url="https://s3"), index.TryLater),
+        (NoCredentialsError(), index.Refused),
+    ],
+)
+def test_each_error_has_one_meaning(raised: Exception, kind: type[index.AwsError]) -> None:
+    with pytest.raises(kind) as caught, index.aws_errors():
+        raise raised
+    assert type(caught.value) is kind
+
+
+SETTINGS_ENVIRONMENT = {
+    "LANDING_BUCKET": "landing",
+    "RESULTS_BUCKET": "results",
+    "LEDGER_TABLE": "ledger",
+    "DATASTORE_ID": "0" * 32,
+    "DATA_ACCESS_ROLE_ARN": ROLE,
+    "STACK_NAME": "stack",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "") for name in SETTINGS_ENVIRONMENT),
+        ("LANDING_BUCKET", "s3://landing"),
+        ("DATASTORE_ID", "images"),
+        ("DATA_ACCESS_ROLE_ARN", "import"),
+        ("ORPHAN_AFTER_SECONDS", "soon"),
+        ("ORPHAN_AFTER_SECONDS", "1"),
+        ("JOB_STARTS_PER_SECOND", "0"),
+        ("JOB_STARTS_PER_SECOND", "nan"),
+        ("MAX_CONCURRENT_JOBS", "1.5"),
+        ("MAX_FILES_PER_JOB", "0"),
+        ("MAX_BYTES_PER_JOB", "10GB"),
+    ],
+)
+def test_a_bad_value_is_one_sentence_that_names_it(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key, good in (SETTINGS_ENVIRONMENT | {name: value}).items():
+        monkeypatch.setenv(key, good)
+    with pytest.raises(ValueError, match=f"^{name} is '{value}'; it must "):
+        index.handler({}, Context())
+    line = json.loads(capsys.readouterr().out)
+    assert line["level"] == "ERROR"
+    assert line["reason"].startswith(f"{name} is '{value}'")
+
+
+def test_the_defaults_are_the_documented_quotas() -> None:
+    settings = index.read_settings(SETTINGS_ENVIRONMENT)
+    assert (settings.job_starts_per_second, settings.max_concurrent_jobs) == (1, 100)
+    assert (settings.max_files_per_job, settings.max_bytes_per_job) == (5_000, 10_000_000_000)
+
+
+def test_metrics_are_in_cloudwatchs_embedded_format(capsys: pytest.CaptureFixture[str]) -> None:
+    values: dict[str, float | list[float]] = dict.fromkeys(index.METRICS, 1) | {"SecondsToImageSet": [1.5, 2.0]}
+    index.print_metrics(index.read_settings(SETTINGS_ENVIRONMENT), 1_795_000_000.0, values)
+    line = json.loads(capsys.readouterr().out)
+    about = line["_aws"]["CloudWatchMetrics"][0]
+    assert about["Namespace"] == "StoreSCP"
+    assert about["Dimensions"] == [["StackName"]]
+    assert line["StackName"] == "stack"
+    assert {metric["Name"] for metric in about["Metrics"]} == set(index.METRICS) <= line.keys()
