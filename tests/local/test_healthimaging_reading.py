@@ -114,9 +114,8 @@ def test_an_element_that_claims_more_than_there_is_is_noticed() -> None:
 
 
 def test_sequences_nested_without_end_are_refused() -> None:
-    endless = struct.pack("<HH2sHL", 0x0040, 0xA730, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
-        "<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF
-    )
+    item = struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    endless = struct.pack("<HH2sHL", 0x0040, 0xA730, b"SQ", 0, 0xFFFFFFFF) + item
     with pytest.raises(Refused):
         read_instance(part10() + endless * 5000)
 
@@ -132,9 +131,7 @@ def test_bytes_are_not_touched() -> None:
 def test_an_unsupported_transfer_syntax_is_a_warning() -> None:
     dataset = dataset_of()
     dataset.file_meta.TransferSyntaxUID = "1.2.840.113619.5.2.99"
-    file = io.BytesIO()
-    pydicom.dcmwrite(file, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
-    warned = read_instance(file.getvalue()).warnings
+    warned = read_instance(encoded(dataset, implicit_vr=False, little_endian=True)).warnings
     assert [(each.warning_reason_code, each.type) for each in warned] == [(45344, "UnsupportedTransferSyntax")]
 
 

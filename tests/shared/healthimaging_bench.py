@@ -33,7 +33,7 @@ MODEL = ServiceModel()
 
 @dataclass
 class MemoryObjectStore:
-    """Buckets in memory. `denied` holds what the role may not do: `list`, `read`, `write`; `vanishing` keys cannot be read."""
+    """Buckets in memory. `denied` is what the role may not do (list, read, write); `vanishing` keys cannot be read."""
 
     objects: dict[tuple[str, str], bytes] = field(default_factory=dict)
     denied: set[str] = field(default_factory=set)
@@ -89,15 +89,15 @@ class Bench:
         self.now = end
 
     def put(self, key: str, body: bytes) -> None:
-        self.s3.objects["in", key] = body
+        self.s3.objects["landing", key] = body
 
     def start(self, prefix: str = "b/", **parameters: Any) -> str:
-        """StartDICOMImportJob over `s3://in/<prefix>`; its job id."""
+        """StartDICOMImportJob over `s3://landing/<prefix>`; its job id."""
         request = {
             "datastoreId": self.datastore_id,
             "dataAccessRoleArn": ROLE,
-            "inputS3Uri": f"s3://in/{prefix}",
-            "outputS3Uri": "s3://out/results",
+            "inputS3Uri": f"s3://landing/{prefix}",
+            "outputS3Uri": "s3://output/results",
             **parameters,
         }
         return str(self.client.start_dicom_import_job(**request)["jobId"])
@@ -115,13 +115,13 @@ class Bench:
 
     def manifest(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """The summary of job-output-manifest.json, found as AWS's own examples find it."""
-        body = self.s3.objects["out", f"{job['outputS3Uri'].removeprefix('s3://out/')}job-output-manifest.json"]
+        body = self.s3.objects["output", f"{job['outputS3Uri'].removeprefix('s3://output/')}job-output-manifest.json"]
         return dict(json.loads(body)["jobSummary"])
 
     def lines(self, job: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
         """The lines of success.ndjson, failure.ndjson or warning.ndjson."""
-        key = f"{job['outputS3Uri'].removeprefix('s3://out/')}{kind.upper()}/{kind}.ndjson"
-        return [json.loads(line) for line in self.s3.objects.get(("out", key), b"").splitlines()]
+        key = f"{job['outputS3Uri'].removeprefix('s3://output/')}{kind.upper()}/{kind}.ndjson"
+        return [json.loads(line) for line in self.s3.objects.get(("output", key), b"").splitlines()]
 
     def change(self, **settings: Any) -> None:
         """Change settings through the side door."""
@@ -162,7 +162,8 @@ def client_of(answer: Callable[..., Any], **options: Any) -> Any:
         body = request.body if isinstance(request.body, bytes) else str(request.body or "").encode()
         found = answer(str(request.method), target, headers, body)
         if found.status < 300:
-            assert not list(_faults(str(request.method), url.path, found.body))
+            faults = list(_faults(str(request.method), url.path, found.body))
+            assert not faults, "; ".join(faults)
         return AWSResponse(str(request.url), found.status, found.headers, _Raw(found.body))
 
     client.meta.events.register("before-send", send)
@@ -228,7 +229,7 @@ def part10(number: int = 1, **attributes: Any) -> bytes:
     return encoded(dataset_of(number, **attributes))
 
 
-def encoded(dataset: Dataset) -> bytes:
+def encoded(dataset: Dataset, **options: Any) -> bytes:
     file = io.BytesIO()
-    pydicom.dcmwrite(file, dataset, enforce_file_format=True)
+    pydicom.dcmwrite(file, dataset, enforce_file_format=True, **options)
     return file.getvalue()
