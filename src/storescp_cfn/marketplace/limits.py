@@ -23,6 +23,7 @@ IMAGE_URI = (
     + r"/[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)+:(?!latest\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 )
 URL = r"https?://(www\.)?[-a-zA-Z0-9@:%._+~#=]{1,256}\.[a-zA-Z0-9()]{2,63}\b([-a-zA-Z0-9()@:%_+.~#?&/=, ]*)"
+LOGO_URL = r"https://(www\.)?[-a-zA-Z0-9@._]{1,256}\.[a-zA-Z0-9()]{2,63}\b([-a-zA-Z0-9@_+./]*)"
 SERVICES = ("ECS", "EKS", "ECS-Anywhere", "EKS-Anywhere", "Bedrock-AgentCore")
 ECR_DETAILS = "DeliveryOptions[].Details.EcrDeliveryOptionDetails"
 
@@ -97,7 +98,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit(_UPDATE, "ShortDescription", maximum=1000),
     Limit(_UPDATE, "LongDescription", maximum=5000),
     Limit(_UPDATE, "Sku", maximum=5000),
-    Limit(_UPDATE, "LogoUrl", pattern=URL),
+    Limit(_UPDATE, "LogoUrl", pattern=LOGO_URL),
     Limit(_UPDATE, "VideoUrls", maximum=1),
     Limit(_UPDATE, "Highlights", minimum=1, maximum=3),
     Limit(_UPDATE, "Highlights[]", maximum=500),
@@ -122,7 +123,7 @@ def violations(request: Mapping[str, Any]) -> list[str]:
         if limit.change_type == "*":
             found += _check(limit, "StartChangeSet", request)
             continue
-        for change in request.get("ChangeSet", ()):
+        for change in request.get("ChangeSet") or ():
             if change.get("ChangeType") == limit.change_type:
                 found += _check(limit, limit.change_type, change.get("DetailsDocument", {}))
     return found

@@ -1,0 +1,319 @@
+"""A release: the same bytes every time, everything in it, and one sentence for whatever is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from marketplace_stub import PRODUCT, REGISTRY
+from release_checkout import ARGUMENTS, IMAGE, command, git
+
+from storescp_cfn.marketplace import bundle, listing, software
+from storescp_cfn.marketplace.errors import BadInputError
+from storescp_cfn.marketplace.source import SEMANTIC_VERSION, release_notes
+from storescp_cfn.template import regions, render
+
+FILES = {
+    "SHA256SUMS",
+    "THIRD-PARTY-LICENCES.md",
+    "architecture.png",
+    "architecture.svg",
+    "changeset.json",
+    "cost-estimate.md",
+    "first-listing/add-repositories.json",
+    "first-listing/create-product.json",
+    "importer/index.py",
+    "importer/index.py.sha256",
+    "launch-links.md",
+    "listing.json",
+    "parameters.md",
+    "release-notes.md",
+    "release.json",
+    "sbom.cdx.json",
+    "storescp-1.2.0.yaml",
+    "usage-instructions.txt",
+}
+
+
+def bytes_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_two_runs_in_two_processes_give_the_same_bytes(run, checkout):
+    first = run("package", *ARGUMENTS, env="one")
+    assert (first.returncode, first.stderr) == (0, "")
+    made = bytes_below(checkout / "dist")
+    assert set(made) == FILES
+    again = command(checkout, {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C"})("package", *ARGUMENTS)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert bytes_below(checkout / "dist") == made
+    assert first.stdout == again.stdout
+    assert not [path for path in checkout.iterdir() if path.name.startswith(".storescp-package-")]
+
+
+def test_packaging_needs_no_network(pristine, tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("packaging opened a socket")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    bundle.package(bundle.Order("1.2.0", (IMAGE,), "acme-storescp"), pristine, tmp_path / "dist")
+
+
+def test_the_checksums_are_those_of_every_file(release):
+    made = bytes_below(release.folder)
+    sums = made.pop("SHA256SUMS").decode()
+    assert sums == "".join(f"{hashlib.sha256(made[name]).hexdigest()}  {name}\n" for name in sorted(made))
+
+
+def test_the_template_is_the_release_s_own(release):
+    template = release.read("storescp-1.2.0.yaml").decode()
+    assert f"Default: '{IMAGE}'" in template or f"Default: {IMAGE}" in template
+    assert template.startswith("AWSTemplateFormatVersion")
+    assert "StoreSCP 1.2.0" in template
+    digest = hashlib.sha256(template.encode()).hexdigest()
+    assert release.template_key == f"storescp/1.2.0-{digest[:8]}.yaml"
+    assert release.manifest["template"]["sha256"] == digest
+
+
+def test_the_change_set_carries_links_images_notes_and_instructions(release):
+    change = json.loads(release.read("changeset.json"))["ChangeSet"][0]
+    assert (change["ChangeType"], change["Entity"]["Identifier"]) == ("AddDeliveryOptions", PRODUCT)
+    document = change["DetailsDocument"]
+    assert document["Version"] == {"VersionTitle": "1.2.0", "ReleaseNotes": "- Receives more."}
+    details = document["DeliveryOptions"][0]["Details"]["EcrDeliveryOptionDetails"]
+    assert details["ContainerImages"] == [IMAGE]
+    assert details["UsageInstructions"].encode() == release.read("usage-instructions.txt")
+    urls = [resource["Url"] for resource in details["DeploymentResources"]]
+    assert [re.match(r"https://([a-z0-9-]+)\.console", url)[1] for url in urls] == ["us-east-1", "eu-west-1"]
+    assert all(release.template_url in url and len(url) < 256 for url in urls)
+
+
+def test_a_first_listing_makes_product_and_repository_in_one_change_set(release):
+    changes = json.loads(release.read("first-listing/create-product.json"))["ChangeSet"]
+    assert [change["ChangeType"] for change in changes] == ["CreateProduct", "UpdateInformation", "AddRepositories"]
+    assert changes[2]["DetailsDocument"] == {"Repositories": [{"RepositoryName": "storescp", "RepositoryType": "ECR"}]}
+    assert {change["Entity"].get("Identifier") for change in changes[1:]} == {"$CreateProductChange.Entity.Identifier"}
+
+
+def test_the_importer_s_source_and_digest_are_in_it(release, pristine):
+    source = release.read("importer/index.py")
+    assert source == (pristine / "import_lambda/index.py").read_bytes()
+    assert release.read("importer/index.py.sha256").decode() == f"{hashlib.sha256(source).hexdigest()}  index.py\n"
+
+
+def test_the_parts_list_names_every_locked_dependency_with_its_hashes_and_licence(release, pristine):
+    lock = (pristine / "container/requirements.lock").read_text()
+    parts = json.loads(release.read("sbom.cdx.json"))
+    libraries = {part["name"]: part for part in parts["components"] if part["type"] == "library"}
+    assert set(libraries) == {dependency.name for dependency in software.locked(lock)}
+    assert {"obstore", "uvloop"} <= set(libraries)
+    hashes = {
+        item["content"]
+        for part in libraries.values()
+        for reference in part["externalReferences"]
+        for item in reference.get("hashes", ())
+    }
+    assert hashes == set(re.findall(r"sha256:([0-9a-f]{64})", lock))
+    references = {part["bom-ref"] for part in parts["components"]} | {parts["metadata"]["component"]["bom-ref"]}
+    assert {entry["ref"] for entry in parts["dependencies"]} == references
+    notices = release.read("THIRD-PARTY-LICENCES.md").decode()
+    assert all(
+        f"## {name} {part['version']}" in notices and part["copyright"] in notices for name, part in libraries.items()
+    )
+
+
+def test_the_usage_instructions_cover_the_checklist_and_name_what_is_there(release):
+    text = release.read("usage-instructions.txt").decode()
+    headings = dict(line.split(": ", 1) for line in text.splitlines()[1:])
+    assert set(headings) == set(listing.CHECKLIST.values())
+    assert len(text) <= 4000
+    template = render().to_dict()
+    roles = {name for name, resource in template["Resources"].items() if resource["Type"] == "AWS::IAM::Role"}
+    assert roles == set(re.findall(r"(\w+Role): ", headings["ROLES"]))
+    parameters = {"TLSCertificateARN", "KmsKeyARN", "RetentionDays", "AlarmEmail"}
+    assert parameters <= set(template["Parameters"]) and all(name in text for name in parameters)
+    assert any(name.startswith("PeerCIDR") for name in template["Parameters"])
+    outputs = {"NetworkLoadBalancerDNS", "DICOMPort", "DICOMAETitle"}
+    assert outputs <= set(template["Outputs"]) and all(name in headings["STEPS"] for name in outputs)
+
+
+def test_the_parameter_reference_has_every_parameter(release):
+    reference = release.read("parameters.md").decode()
+    assert re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE) == list(
+        dict.fromkeys(
+            name
+            for group in render().to_dict()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+            for name in group["Parameters"]
+        )
+    )
+    assert set(re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE)) == set(render().to_dict()["Parameters"])
+
+
+def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        statement for policy in role["Properties"]["Policies"] for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def test_a_paid_listing_s_receiver_gets_its_product_code_and_one_permission_more(pristine):
+    free, paid = (
+        json.loads(render(bundle.Release(version="1.2.0", image=IMAGE, product_code=code)).to_json())
+        for code in ("", "abc123")
+    )
+    assert "abc123" not in json.dumps(free) and "aws-marketplace" not in json.dumps(free)
+    changed = {name for name in free["Resources"] if free["Resources"][name] != paid["Resources"][name]}
+    (task,) = (name for name in changed if free["Resources"][name]["Type"] == "AWS::ECS::TaskDefinition")
+    (role,) = changed - {task}
+    environment = paid["Resources"][task]["Properties"]["ContainerDefinitions"][0]["Environment"]
+    assert {"Name": "PRODUCT_CODE", "Value": "abc123"} in environment
+    assert paid["Resources"][task]["Properties"]["TaskRoleArn"] == {"Fn::GetAtt": [role, "Arn"]}
+    before, after = (
+        template["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+        for template in (free, paid)
+    )
+    (more,) = (statement for statement in after if statement not in before)
+    assert (more["Action"], len(after)) == (["aws-marketplace:RegisterUsage"], len(before) + 1)
+
+
+def test_a_paid_listing_says_so_in_its_instructions(pristine, tmp_path):
+    made = bundle.package(
+        bundle.Order("1.2.0", (IMAGE,), "acme-storescp", product_code="abc123"), pristine, tmp_path / "dist"
+    )
+    assert "except usage metering with AWS Marketplace" in made.read("usage-instructions.txt").decode()
+    assert made.manifest["metered"] is True
+
+
+LONG = "a" * 63
+FIVE_REGIONS = tuple(part for region in regions.SUPPORTED for part in ("--region", region))
+BAD = {
+    "a version that is none": (("--version", "1.2"), "Version '1.2' is not MAJOR.MINOR.PATCH"),
+    "a version with a v": (("--version", "v1.2.0"), "Version 'v1.2.0' is not MAJOR.MINOR.PATCH"),
+    "a version without notes": (("--version", "9.9.9"), "CHANGELOG.md has no notes below a heading '## 9.9.9'"),
+    "an image tagged latest": (("--image", f"{REGISTRY}/acme/storescp:latest"), "is tagged `latest`, which AWS"),
+    "an image without a tag": (("--image", f"{REGISTRY}/acme/storescp"), "is not 709825985650"),
+    "an image elsewhere": (("--image", "docker.io/acme/storescp:1.2.0"), "is not in AWS Marketplace's registry"),
+    "an image of another account": (
+        ("--image", "111122223333.dkr.ecr.us-east-1.amazonaws.com/acme/storescp:1.2.0"),
+        "is not in AWS Marketplace's registry",
+    ),
+    "an image twice": (("--image", IMAGE, "--image", IMAGE), "ContainerImages names something twice"),
+    "a bucket with capitals": (("--template-bucket", "Acme"), "is not a bucket's name"),
+    "a bucket with a dot": (("--template-bucket", "acme.storescp"), "has a dot, with which https:// does not work"),
+    "a bucket too long for the link": (
+        ("--template-bucket", LONG, "--region", "ap-southeast-2"),
+        r"is \d+ characters long; the limit is 255: take a bucket whose name is at least \d+ characters shorter",
+    ),
+    "a Region without HealthImaging": (("--region", "eu-central-1"), "Region 'eu-central-1' has no AWS HealthImaging"),
+    "five Regions": (
+        FIVE_REGIONS,
+        "links to 1 to 4 different Regions",
+    ),
+    "a Region twice": (("--region", "eu-west-1", "--region", "eu-west-1"), "links to 1 to 4 different Regions"),
+    "a product id that is none": (("--product-id", "abc"), "Product id 'abc' is not prod-"),
+    "a product code that is none": (("--product-code", "a b"), "Product code 'a b' is not one of AWS Marketplace"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_sentence_and_nothing_is_written(arguments, sentence, pristine, tmp_path):
+    given = dict.fromkeys(arguments[::2])
+    kept = [part for pair in zip(ARGUMENTS[::2], ARGUMENTS[1::2], strict=True) if pair[0] not in given for part in pair]
+    ended = command(pristine)("package", *kept, *arguments, "--output", str(tmp_path / "dist"))
+    assert ended.returncode == 1
+    assert re.fullmatch(rf"Error: [^\n]*{sentence}[^\n]*\n", ended.stderr), ended.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def refused(checkout: Path, sentence: str) -> None:
+    with pytest.raises(BadInputError, match=sentence):
+        bundle.package(bundle.Order("1.2.0", (IMAGE,), "acme-storescp"), checkout, checkout.parent / "dist")
+    assert not (checkout.parent / "dist").exists()
+
+
+def test_a_changed_file_is_refused(checkout):
+    (checkout / "CHANGELOG.md").write_text("something else")
+    refused(checkout, r"has 1 uncommitted changes \(first: CHANGELOG\.md\): commit or remove them")
+
+
+def test_an_added_file_is_refused(checkout):
+    (checkout / "src/new.py").write_text("")
+    refused(checkout, r"has 1 uncommitted changes \(first: src/new\.py\)")
+
+
+def test_a_version_that_is_tagged_elsewhere_is_refused(checkout):
+    git(checkout, "tag", "v1.2.0")
+    bundle.package(bundle.Order("1.2.0", (IMAGE,), "acme-storescp"), checkout, checkout.parent / "first")
+    git(checkout, "commit", "--allow-empty", "--message", "More")
+    refused(checkout, r"Version 1\.2\.0 exists: tag v1\.2\.0 is at \w{12}, but \w{12} is checked out")
+
+
+def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
+    (tmp_path / "x").mkdir()
+    refused(tmp_path / "x", "is not a git checkout")
+
+
+def test_a_template_that_carries_another_importer_is_refused(checkout):
+    (checkout / "import_lambda/index.py").write_text("pass\n")
+    git(checkout, "commit", "--all", "--message", "Change")
+    refused(checkout, "does not carry import_lambda/index.py as it is committed: run `make render`")
+
+
+def test_a_dependency_without_hash_or_licence_is_refused(checkout):
+    lock = checkout / "container/requirements.lock"
+    lock.write_text("obstore==0.12.1\n")
+    git(checkout, "commit", "--all", "--message", "Unlock")
+    refused(checkout, "has a line that is not name==version with hashes: 'obstore==0.12.1'")
+    lock.write_text(f"Un_Known==1.0 --hash=sha256:{'0' * 64}\n")
+    git(checkout, "commit", "--all", "--message", "Lock")
+    refused(checkout, "names un-known, whose licence is unknown")
+
+
+def test_a_template_over_one_megabyte_is_refused(checkout, monkeypatch):
+    monkeypatch.setattr(bundle, "MAXIMUM_TEMPLATE_BYTES", 1000)
+    refused(checkout, r"The template is \d+ bytes long; CloudFormation's limit is 1000")
+
+
+def test_a_folder_with_other_files_is_never_replaced(pristine, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(BadInputError, match="holds other files than a release"):
+        bundle.package(bundle.Order("1.2.0", (IMAGE,), "acme-storescp"), pristine, tmp_path)
+    assert bytes_below(tmp_path) == {"thesis.txt": b"years of work"}
+
+
+def test_an_earlier_release_is_replaced_whole(pristine, tmp_path):
+    order = bundle.Order("1.2.0", (IMAGE,), "acme-storescp")
+    bundle.package(order, pristine, tmp_path / "dist")
+    (tmp_path / "dist/stray.txt").write_text("left over")
+    bundle.package(order, pristine, tmp_path / "dist")
+    assert set(bytes_below(tmp_path / "dist")) == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["dist"]
+
+
+@pytest.mark.parametrize("heading", ["## 1.2.0", "## [1.2.0] - 2026-12-01", "## v1.2.0 (2026-12-01)"])
+def test_notes_are_found_below_the_usual_headings(heading):
+    assert (
+        release_notes(
+            f"# Changelog\n\n## 1.2.0-rc.1\n\nno\n\n{heading}\n\n### Added\n\n- a\n\n## 1.1.0\n\n- b\n", "1.2.0"
+        )
+        == "### Added\n\n- a"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "good"),
+    [
+        ("1.2.0", True),
+        ("0.0.1", True),
+        ("1.2.0-rc.1", True),
+        ("01.2.0", False),
+        ("1.2.0+build", False),
+        ("1.2.0\n", False),
+    ],
+)
+def test_versions_are_semantic(version, good):
+    assert bool(re.fullmatch(SEMANTIC_VERSION, version)) is good
