@@ -1,7 +1,9 @@
 """The console command `storescp`: read the environment, open the ports, serve."""
 
 import os
+import signal
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -15,6 +17,7 @@ from storescp.settings import SettingError, Settings, read_settings
 from storescp.slots import SharedCounts, Slots
 from storescp.store import prepare_folder
 from storescp.supervisor import Supervisor
+from storescp.tls import Handshakes, SecuredPort, server_context
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -24,6 +27,7 @@ def main() -> None:
     """Run the receiver until SIGTERM."""
     try:
         settings = read_settings(os.environ, cores())
+        tls = server_context(settings)
     except SettingError as error:
         _fail(str(error), EXIT_USAGE)
     if settings.product_code:
@@ -39,10 +43,10 @@ def main() -> None:
         prepare_folder(settings)
     except OSError as error:
         _fail(f"STORAGE_DIR={settings.storage_dir!r} cannot be used: {error.strerror}", EXIT_FAILURE)
-    sys.exit(run(settings, *sockets))
+    sys.exit(run(settings, tls, *sockets))
 
 
-def run(settings: Settings, dicom: socket.socket, health: socket.socket) -> int:
+def run(settings: Settings, tls: ssl.SSLContext | None, dicom: socket.socket, health: socket.socket) -> int:
     """Serve on two open ports, in this process or in WORKERS of them; return the exit code."""
     associations = SharedCounts(settings.workers)
     closed = SharedCounts(settings.workers)
@@ -54,22 +58,34 @@ def run(settings: Settings, dicom: socket.socket, health: socket.socket) -> int:
         ae_title=settings.ae_title,
         store=settings.dicom_bucket or settings.storage_dir,
         workers=settings.workers,
+        tls=tls is not None,
+        client_certificates=tls is not None and tls.verify_mode is ssl.CERT_REQUIRED,
     )
 
-    def serve_worker(worker: int, connections: Connections) -> None:
+    def serve_worker(worker: int, control: socket.socket | None) -> None:
         slots = Slots(settings.maximum_associations, associations, worker)
         report = WorkerReport(worker, closed)
+        securing = Handshakes(tls, settings.artim_timeout, log, report.connection_closed) if tls else None
+        connections: Connections
+        if control is not None:
+            connections = HandedOver(control, securing)
+        elif securing is not None:
+            connections = SecuredPort(dicom, securing, log)
+        else:
+            connections = OwnPort(dicom)
         uvloop.run(serve(settings, os.environ, connections, health, slots, report))
 
     if settings.workers == 1:
-        serve_worker(0, OwnPort(dicom))
+        # PID 1 of a container is given orphans, and we have no children of our own: the kernel reaps them for us.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        serve_worker(0, None)
         return 0
     supervisor = Supervisor(
         dicom,
         settings.workers,
         associations,
         closed,
-        lambda worker, control: serve_worker(worker, HandedOver(control)),
+        serve_worker,
         log,
     )
     return supervisor.run()

@@ -36,11 +36,22 @@ class OwnPort:
             self._server.close()
 
 
+class Securing(Protocol):
+    """What makes connections secure before they are served: `storescp.tls.Handshakes`."""
+
+    def begin(self, factory: ProtocolFactory, connection: socket.socket) -> None:
+        """Secure a connection and give it to a protocol of `factory`."""
+
+    def stop(self) -> None:
+        """Give up those that are not secured yet."""
+
+
 class HandedOver:
     """A worker: the supervisor accepts, and sends the descriptors over a socket pair."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, securing: Securing | None = None) -> None:
         self._control = control
+        self._securing = securing
         self._making: set[asyncio.Task[Any]] = set()
 
     async def start(self, factory: ProtocolFactory, on_end: Callable[[], None]) -> None:
@@ -54,6 +65,8 @@ class HandedOver:
     def stop(self) -> None:
         """Take no more."""
         self._loop.remove_reader(self._control.fileno())
+        if self._securing is not None:
+            self._securing.stop()
 
     def _take(self) -> None:
         try:
@@ -66,6 +79,9 @@ class HandedOver:
         for descriptor in descriptors:
             connection = socket.socket(fileno=descriptor)
             connection.setblocking(False)
+            if self._securing is not None:
+                self._securing.begin(self._factory, connection)
+                continue
             task = self._loop.create_task(self._connect(connection))
             self._making.add(task)
             task.add_done_callback(self._making.discard)

@@ -51,6 +51,11 @@ VARIABLES: Final = (
     Variable("STOP_SECONDS", "110", "1 to 86400", "seconds from SIGTERM until the last association is cut"),
     Variable("STACK_NAME", "", "a CloudFormation stack's name", "dimension StackName of the metrics"),
     Variable("PRODUCT_CODE", "", "a Marketplace product code", "a paid listing's: usage is registered at start"),
+    Variable("TLS_CERTIFICATE", "", "PEM text or a PEM file's path", "certificate (chain): SCP_PORT speaks TLS only"),
+    Variable("TLS_PRIVATE_KEY", "", "PEM text or a PEM file's path", "its key, without a passphrase"),
+    Variable(
+        "TLS_CLIENT_CA", "", "PEM text or a PEM file's path", "who signs client certificates; none: not asked for"
+    ),
     Variable("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", "least severe log lines that are written"),
     Variable("AWS_ENDPOINT_URL", "", "an http:// or https:// address", "endpoint instead of AWS's own"),
     Variable("AWS_ENDPOINT_URL_S3", "", "an http:// or https:// address", "the same, for S3 alone"),
@@ -88,6 +93,9 @@ class Settings:
     stop_seconds: float
     stack_name: str
     product_code: str
+    tls_certificate: str
+    tls_private_key: str
+    tls_client_ca: str
     log_level: str
     endpoint_url: str
 
@@ -123,6 +131,9 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         stop_seconds=reader.seconds("STOP_SECONDS", 1, 86400),
         stack_name=reader.text("STACK_NAME"),
         product_code=reader.matching("PRODUCT_CODE", _PRODUCT_CODE),
+        tls_certificate=reader.text("TLS_CERTIFICATE"),
+        tls_private_key=reader.text("TLS_PRIVATE_KEY"),
+        tls_client_ca=reader.text("TLS_CLIENT_CA"),
         log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR")),
         endpoint_url=reader.url("AWS_ENDPOINT_URL_S3") or reader.url("AWS_ENDPOINT_URL"),
     )

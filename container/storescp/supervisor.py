@@ -9,7 +9,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -131,17 +131,18 @@ class Supervisor:
             os._exit(code)  # the supervisor's own clean-up is not the worker's
 
     def _reap(self) -> None:
+        """Take note of workers that ended; orphans, which PID 1 of a container is given, leave no zombie."""
+        ended = dict(_ended_children())
         for number, worker in tuple(self._workers.items()):
-            pid, status = os.waitpid(worker.pid, os.WNOHANG)
-            if not pid:
+            if worker.pid not in ended:
                 continue
+            status = ended[worker.pid]
             del self._workers[number]
             worker.control.close()
             self._associations.clear(number)
             self._closed.clear(number)
             if self._is_stopping:
-                # One that SIGTERM met before it could listen to it has nothing to lose.
-                self._failed |= status not in (0, signal.SIGTERM)
+                self._failed |= status != 0
                 continue
             self._log.error("worker died", worker=number, status=os.waitstatus_to_exitcode(status))
             self._restart_at[number] = time.monotonic() + _RESTART_SECONDS
@@ -151,3 +152,15 @@ class Supervisor:
             if time.monotonic() >= due:
                 del self._restart_at[number]
                 self._fork(number)
+
+
+def _ended_children() -> Iterator[tuple[int, int]]:
+    """Process id and wait status of every child that has ended since the last call."""
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if not pid:
+            return
+        yield pid, status
