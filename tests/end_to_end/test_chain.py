@@ -48,7 +48,7 @@ def test_a_ct_is_one_job_and_arrives_byte_for_byte(running: RunningChain, tmp_pa
 
     assert accounting.differences(acknowledged(sent), account) == []
     assert account.at_rest
-    assert len(account.jobs) - len(before.jobs) == 1
+    assert len(account.progress.jobs) - len(before.progress.jobs) == 1
     assert account.image_sets - before.image_sets == 1
     uids = {file.sop_instance_uid for file in files}
     assert uids <= {uid for _, uid in account.imported}

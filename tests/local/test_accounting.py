@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storescp_cfn.local.accounting import Account, differences, instance_of
+from storescp_cfn.local.accounting import Account, Progress, differences, instance_of
 
 BATCH = "20261123T200315123Z-9f3a61c2-0001"
 A, B = (BATCH, "1.2.1"), (BATCH, "1.2.2")
@@ -49,8 +49,8 @@ def test_every_loss_is_told(acknowledged: list[str], account: Account, sentence:
 @pytest.mark.parametrize(
     "account",
     [
-        Account(jobs={"1": "IN_PROGRESS"}),
-        Account(batches={BATCH: "IMPORTING"}),
+        Account(progress=Progress(jobs={"1": "IN_PROGRESS"})),
+        Account(progress=Progress(batches={BATCH: "IMPORTING"})),
         Account(stored=frozenset({A})),
     ],
 )

@@ -22,15 +22,28 @@ SETTLED = frozenset({"SETTLED", "SPLIT"})
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far batches and jobs are: cheap to ask, however many instances there are."""
+
+    batches: dict[str, str] = field(default_factory=dict)
+    jobs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def at_rest(self) -> bool:
+        """No job runs, and every batch that the ledger knows is settled."""
+        running = any(status in ("SUBMITTED", "IN_PROGRESS") for status in self.jobs.values())
+        return not running and set(self.batches.values()) <= SETTLED
+
+
+@dataclass(frozen=True)
 class Account:
     """The facts at one moment."""
 
     stored: frozenset[Instance] = frozenset()
     imported: frozenset[Instance] = frozenset()
     quarantined: dict[Instance, str] = field(default_factory=dict)
-    batches: dict[str, str] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
     image_sets: int = 0
-    jobs: dict[str, str] = field(default_factory=dict)
 
     @property
     def unsettled(self) -> frozenset[Instance]:
@@ -39,9 +52,8 @@ class Account:
 
     @property
     def at_rest(self) -> bool:
-        """Nothing is left to do: every object is settled, no job runs, every batch is closed in the ledger."""
-        running = any(status in ("SUBMITTED", "IN_PROGRESS") for status in self.jobs.values())
-        return not self.unsettled and not running and set(self.batches.values()) <= SETTLED
+        """Nothing is left to do: every object, every batch and every job is settled."""
+        return not self.unsettled and self.progress.at_rest
 
 
 def differences(acknowledged: Iterable[str], account: Account) -> list[str]:
@@ -67,14 +79,23 @@ def differences(acknowledged: Iterable[str], account: Account) -> list[str]:
 def read(stack: LocalStack, chain: Chain) -> Account:
     """Read the facts with the operator's key."""
     s3, healthimaging = stack.client("s3"), stack.client("medical-imaging")
-    jobs = healthimaging.get_paginator("list_dicom_import_jobs").paginate(datastoreId=chain.datastore_id)
+    progress = read_progress(stack, chain)  # first: what it calls settled is then found settled below
     image_sets = healthimaging.get_paginator("search_image_sets").paginate(datastoreId=chain.datastore_id)
     return Account(
         stored=frozenset(instance_of(key) for key in ever_stored(s3, chain.landing_bucket)),
         imported=frozenset(instance_of(key) for key in imported_keys(s3, chain.results_bucket)),
         quarantined={instance_of(key): reason for key, reason in quarantine(s3, chain.landing_bucket)},
-        batches=dict(ledger_batches(stack.client("dynamodb"), chain.ledger_table)),
+        progress=progress,
         image_sets=sum(len(page["imageSetsMetadataSummaries"]) for page in image_sets),
+    )
+
+
+def read_progress(stack: LocalStack, chain: Chain) -> Progress:
+    """Read the states of batches and jobs with the operator's key."""
+    healthimaging = stack.client("medical-imaging")
+    jobs = healthimaging.get_paginator("list_dicom_import_jobs").paginate(datastoreId=chain.datastore_id)
+    return Progress(
+        batches=dict(ledger_batches(stack.client("dynamodb"), chain.ledger_table)),
         jobs={job["jobId"]: job["jobStatus"] for page in jobs for job in page["jobSummaries"]},
     )
 

@@ -115,7 +115,7 @@ class Demonstration:
         if unsettled := sum(not outcome.unreadable and not outcome.acknowledged for outcome in sent):
             sentences.append(f"{unsettled} instances were not acknowledged")
         if not account.at_rest:
-            sentences.append(f"Not at rest after {SETTLE_SECONDS} s: batches {account.batches}, jobs {account.jobs}")
+            sentences.append(f"Not at rest, and nothing moved for {SETTLE_SECONDS} s: {account.progress}")
         for sentence in sentences:
             self.console.print(f"  {sentence}", highlight=False, markup=False, soft_wrap=True)
         self.step("Not everything agrees" if sentences else "Every acknowledged instance is imported or quarantined")
@@ -124,33 +124,36 @@ class Demonstration:
     def follow(self, stack: LocalStack, chain: Chain, acknowledged: Sequence[str]) -> accounting.Account:
         """Wait until every acknowledged instance is settled and all is at rest; tell each step of batches and jobs."""
         told: dict[str, str] = {}
+        progress = accounting.Progress()
         deadline = time.monotonic() + SETTLE_SECONDS
         with self.waiting("Waiting for the batch to close and its import job to complete"):
             while True:
-                account = accounting.read(stack, chain)
-                self.tell_changes(told, account)
-                if account.at_rest and not accounting.differences(acknowledged, account):
-                    return account
-                if time.monotonic() > deadline:
-                    return account
+                before, progress = progress, accounting.read_progress(stack, chain)
+                self.tell_changes(told, progress)
+                if progress != before:
+                    deadline = time.monotonic() + SETTLE_SECONDS
+                late = time.monotonic() > deadline
+                if progress.at_rest or late:
+                    account = accounting.read(stack, chain)
+                    if late or (account.at_rest and not accounting.differences(acknowledged, account)):
+                        return account
                 stack.require_running()
-                time.sleep(0.5)
+                time.sleep(1)
 
     def stay(self, stack: LocalStack, chain: Chain) -> None:
         """Tell what arrives until Ctrl-C."""
         title = chain.outputs["DICOMAETitle"]
         self.step(f"Ready for any DICOM program: 127.0.0.1, port {self.port}, Called AE Title {title}. Ctrl-C ends it.")
-        account = accounting.read(stack, chain)
-        told = dict(account.batches) | account.jobs
-        seen = account
+        seen = accounting.read_progress(stack, chain)
+        told = dict(seen.batches) | seen.jobs
         while True:
             time.sleep(1)
             stack.require_running()
-            account = accounting.read(stack, chain)
-            self.tell_changes(told, account)
-            if account.at_rest and account != seen:
-                self.tell_account([], account)
-                seen = account
+            progress = accounting.read_progress(stack, chain)
+            self.tell_changes(told, progress)
+            if progress.at_rest and progress != seen:
+                self.tell_account([], accounting.read(stack, chain))
+                seen = progress
 
     # -- how it is told
 
@@ -180,9 +183,9 @@ class Demonstration:
         for line in remarks(sent, account):
             self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    def tell_changes(self, told: dict[str, str], account: accounting.Account) -> None:
+    def tell_changes(self, told: dict[str, str], progress: accounting.Progress) -> None:
         """Print every batch and job that is not in the state told last; what lasts a moment only is passed over."""
-        for kind, states in (("batch", account.batches), ("job", account.jobs)):
+        for kind, states in (("batch", progress.batches), ("job", progress.jobs)):
             for name, state in states.items():
                 if told.get(name) != state and state in TOLD_STATES:
                     told[name] = state
@@ -201,7 +204,7 @@ def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
     table.add_row("imported", str(len(account.imported)))
     table.add_row("quarantined", str(len(account.quarantined)))
     table.add_row("image sets", str(account.image_sets))
-    table.add_row("import jobs", str(len(account.jobs)))
+    table.add_row("import jobs", str(len(account.progress.jobs)))
     return table
 
 
