@@ -8,6 +8,7 @@ is pinned, and a test holds this module against it.
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -80,14 +81,24 @@ def iam_authenticator(account: str) -> Callable[[str, str, Mapping[str, str], by
 def role_object_store(endpoint_url: str, region: str) -> Callable[[str, str], S3ObjectStore]:
     """`open_object_store` with a session of the data access role, if its trust policy lets HealthImaging have one."""
 
+    session, making_a_client = boto3.session.Session(region_name=region), threading.Lock()
+    config = Config(s3={"addressing_style": "path"}, retries={"mode": "standard", "total_max_attempts": 3})
+
     def open_object_store(role_arn: str, datastore_arn: str) -> S3ObjectStore:
         try:
             keys = open_session(role_arn, SERVICE_PRINCIPAL, datastore_arn)
         except TrustDenied as error:
             raise JobFailed(f"Access denied: {error}") from error
-        session = boto3.session.Session(keys.AccessKeyId, keys.SecretAccessKey, keys.Token, region_name=region)
-        config = Config(s3={"addressing_style": "path"}, retries={"mode": "standard", "total_max_attempts": 3})
-        return S3ObjectStore(session.client("s3", endpoint_url=endpoint_url, config=config))
+        with making_a_client:
+            client = session.client(
+                "s3",
+                endpoint_url=endpoint_url,
+                config=config,
+                aws_access_key_id=keys.AccessKeyId,
+                aws_secret_access_key=keys.SecretAccessKey,
+                aws_session_token=keys.Token,
+            )
+        return S3ObjectStore(client)
 
     return open_object_store
 

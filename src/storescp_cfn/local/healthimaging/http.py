@@ -28,12 +28,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def answer(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        if length > LONGEST_BODY_BYTES:
-            self.close_connection = True
-            self.send_error(413)
+        length = self.headers.get("Content-Length", "0")
+        if not length.isdigit() or "Transfer-Encoding" in self.headers:
+            self.refuse(411)
             return
-        body = self.rfile.read(length)
+        if int(length) > LONGEST_BODY_BYTES:
+            self.refuse(413)
+            return
+        body = self.rfile.read(int(length))
         answer = self.server.api.answer(self.command, self.path, dict(self.headers.items()), body)
         self.send_response(answer.status)
         for name, value in answer.headers.items():
@@ -42,6 +44,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         self.wfile.write(answer.body)
+
+    def refuse(self, status: int) -> None:
+        """Answer without having read the body: nothing on this connection can be understood after that."""
+        self.close_connection = True
+        self.send_error(status)
 
     do_GET = do_POST = do_DELETE = do_PUT = answer  # noqa: N815 - http.server's own names
 
