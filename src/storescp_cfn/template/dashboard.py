@@ -8,7 +8,7 @@ from typing import Any
 from troposphere import GetAtt, Ref, Sub
 from troposphere.cloudwatch import Dashboard
 
-from storescp_cfn.template import metrics, service
+from storescp_cfn.template import metrics, notes, service
 
 DASHBOARD = "Dashboard"
 _WIDTH, _HEIGHT, _COLUMNS = 8, 6, 3
@@ -85,7 +85,11 @@ def resource() -> Dashboard:
     """The dashboard, under a name that CloudFormation makes."""
     widgets = [_widget(position, title, lines) for position, (title, lines) in enumerate(_widgets().items())]
     body = json.dumps({"widgets": widgets}, separators=(",", ":"))
-    return Dashboard(DASHBOARD, DashboardBody=Sub(body, ServiceName=GetAtt(service.SERVICE, "Name")))
+    return Dashboard(
+        DASHBOARD,
+        Metadata=notes.metadata("Shows images, associations and imports on one page"),
+        DashboardBody=Sub(body, ServiceName=GetAtt(service.SERVICE, "Name")),
+    )
 
 
 def link() -> Sub:

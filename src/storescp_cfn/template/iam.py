@@ -10,10 +10,11 @@ import awacs.kms
 import awacs.sts
 from awacs.aws import Action, Allow, PolicyDocument, Principal, Statement, StringEquals
 from awacs.aws import Condition as PolicyCondition
-from troposphere import Ref, Sub
-from troposphere.iam import Policy, Role
+from troposphere import AWSObject, Ref, Sub
+from troposphere.iam import ManagedPolicy, Role
 
-from storescp_cfn.template import conditions
+from storescp_cfn.template import conditions, notes
+from storescp_cfn.template.notes import AWS_SOLUTIONS, Accepted
 
 POLICY_LANGUAGE = "2012-10-17"
 
@@ -32,6 +33,11 @@ class Grant:
     resources: Sequence[Any]
     condition: PolicyCondition | None = None
     any_resource_because: str = ""
+
+    @property
+    def is_below_a_prefix(self) -> bool:
+        """Whether a resource ends in a wildcard below something."""
+        return any("/*" in str(resource.to_dict()) for resource in self.resources if hasattr(resource, "to_dict"))
 
     def statement(self) -> Statement:
         """The awacs statement of this grant."""
@@ -59,27 +65,69 @@ class RoleSpec:
     key_grants: Sequence[Grant] = ()
     trust: PolicyCondition | None = None
 
-    def resource(self, **attributes: Any) -> Role:
-        """The role with its policies inline. It has no fixed name: two stacks live in one account and Region."""
-        condition = {"Condition": self.trust} if self.trust else {}
-        trust = Statement(
-            Effect=Allow, Principal=Principal("Service", self.service), Action=[awacs.sts.AssumeRole], **condition
-        )
-        policies: list[Any] = [_policy("Duties", self.grants)]
+    @property
+    def policy_id(self) -> str:
+        """Logical id of the policy with the grants."""
+        return self.logical_id.removesuffix("Role") + "Policy"
+
+    @property
+    def key_policy_id(self) -> str:
+        """Logical id of the policy with the key grants."""
+        return self.logical_id.removesuffix("Role") + "KeyPolicy"
+
+    def resources(self) -> list[AWSObject]:
+        """The role and its policies. Nothing has a fixed name: two stacks live in one account and Region.
+
+        The policies are resources of their own, because an inline one offends the rule packs that hospitals use; the
+        role names them, so that whoever uses the role finds them attached.
+        """
+        policies: list[Any] = [Ref(self.policy_id)]
         if self.key_grants:
-            policies.append(conditions.with_key(_policy("CustomerKey", self.key_grants)))
-        return Role(
+            policies.append(conditions.with_key(Ref(self.key_policy_id)))
+        trust_condition = {"Condition": self.trust} if self.trust else {}
+        trust = Statement(
+            Effect=Allow,
+            Principal=Principal("Service", self.service),
+            Action=[awacs.sts.AssumeRole],
+            **trust_condition,
+        )
+        role = Role(
             self.logical_id,
+            Metadata=notes.metadata(self.purpose),
             Description=self.purpose,
             AssumeRolePolicyDocument=PolicyDocument(Version=POLICY_LANGUAGE, Statement=[trust]),
-            Policies=policies,
+            ManagedPolicyArns=policies,
+        )
+        return [role, self._policy(self.policy_id, self.grants), *self._key_policies()]
+
+    def _key_policies(self) -> list[ManagedPolicy]:
+        if not self.key_grants:
+            return []
+        return [self._policy(self.key_policy_id, self.key_grants, Condition=conditions.HAS_KMS_KEY)]
+
+    def _policy(self, logical_id: str, grants: Sequence[Grant], **attributes: Any) -> ManagedPolicy:
+        document = PolicyDocument(Version=POLICY_LANGUAGE, Statement=[grant.statement() for grant in grants])
+        accepted = [_BELOW_A_PREFIX] if any(grant.is_below_a_prefix for grant in grants) else []
+        accepted += [_ANY_RESOURCE] if any(grant.any_resource_because for grant in grants) else []
+        return ManagedPolicy(
+            logical_id,
+            Metadata=notes.metadata(f"What {self.logical_id} may do, statement by statement", *accepted),
+            Description=self.purpose,
+            PolicyDocument=document,
             **attributes,
         )
 
 
-def _policy(name: str, grants: Sequence[Grant]) -> Policy:
-    document = PolicyDocument(Version=POLICY_LANGUAGE, Statement=[grant.statement() for grant in grants])
-    return Policy(PolicyName=name, PolicyDocument=document)
+_BELOW_A_PREFIX = Accepted(
+    "Objects and tasks get their names while the stack runs: the wildcard stands for what lies below one prefix of one "
+    "bucket of this stack, or for the tasks of its own cluster.",
+    nag=[f"{AWS_SOLUTIONS}-IAM5"],
+)
+_ANY_RESOURCE = Accepted(
+    "The action has no resource type, so IAM accepts no other resource than *.",
+    guard=["IAM_POLICYDOCUMENT_NO_WILDCARD_RESOURCE"],
+    nag=[f"{AWS_SOLUTIONS}-IAM5"],
+)
 
 
 def arn(service: str, resource: str) -> Sub:

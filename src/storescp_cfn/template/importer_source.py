@@ -742,22 +742,28 @@ class Importer:
                 self.lease.rung, idle = False, 0
 
     def one_pass(self) -> None:
-        """Move every batch one step on, oldest first; then start jobs, oldest first."""
-        ids = self.discover()
-        for batch_id in ids:
-            self.guarded(batch_id, self.advance)
-        started = 0
-        for batch_id in ids + [one for one in sorted(self.known) if one not in ids]:
-            batch = self.known.get(batch_id)
-            if batch is None or batch.state not in {CLOSED, STARTING} or not self.is_due(batch):
-                continue
-            if self.starting_ends or self.jobs_at_work() >= self.settings.max_concurrent_jobs:
+        """Take one step of every batch and start jobs, both oldest first, settling while the quota makes starts wait."""
+        steps, tried = self.discover(), set[str]()
+        while True:
+            waiting = None if self.starting_ends else self.oldest_waiting(tried)
+            if waiting and (not steps or self.aws.now() >= self.next_start):
+                if len(tried) == STARTS_PER_PASS:
+                    self.again = True
+                    waiting, self.starting_ends = None, True
+                    continue
+                tried.add(waiting)
+                self.guarded(waiting, self.start)
+            elif steps:
+                self.guarded(steps.pop(0), self.advance)
+            else:
                 return
-            if started == STARTS_PER_PASS:
-                self.again = True
-                return
-            self.guarded(batch_id, self.start)
-            started += 1
+
+    def oldest_waiting(self, tried: set[str]) -> str | None:
+        """The batch whose job is to be started next; None if there is none, or if enough jobs are running."""
+        batches = [one for one in self.known.values() if one.batch not in tried and self.is_due(one)]
+        waiting = [one.batch for one in batches if one.state in {CLOSED, STARTING}]
+        busy = sum(1 for one in self.known.values() if one.state == IMPORTING)
+        return min(waiting) if waiting and busy < self.settings.max_concurrent_jobs else None
 
     def check(self) -> None:
         """Between steps: raise if the time is over or somebody else works now."""
@@ -817,9 +823,6 @@ class Importer:
         ahead = epoch(batch.next_try_at) - self.aws.now() if batch.next_try_at else 0.0
         return ahead <= 0 or ahead > 2 * SLOW_RETRY_SECONDS
 
-    def jobs_at_work(self) -> int:
-        return sum(1 for batch in self.known.values() if batch.state == IMPORTING)
-
     def save(self, batch: Batch) -> None:
         """Write the item if it still is the one that was read, else raise Conflict."""
         seen, batch.revision = batch.revision, batch.revision + 1
@@ -864,6 +867,8 @@ class Importer:
     def guarded_strays(self, strays: list[Found]) -> None:
         try:
             self.quarantine_foreign(strays)
+        except TryLater:
+            self.again = True
         except AwsError as error:
             self.trouble("a foreign object could not be put aside", code=error.code)
 

@@ -15,9 +15,10 @@ from troposphere import AWSObject, GetAtt, Ref, Sub
 from troposphere.awslambda import Code, Environment, EventInvokeConfig, Function, LoggingConfig, Permission
 from troposphere.events import Rule, Target
 
-from storescp_cfn.template import conditions, iam, logs, regions, storage, times
+from storescp_cfn.template import conditions, iam, logs, notes, regions, storage, times
 from storescp_cfn.template.iam import Grant, RoleSpec
 from storescp_cfn.template.importer_source import IMPORTER_SOURCE
+from storescp_cfn.template.notes import AWS_SOLUTIONS, HIPAA, NIST_4, NIST_5, PCI, SERVERLESS, Accepted
 
 IMPORTER = "Importer"
 IMPORTER_LOG_GROUP = "ImporterLogGroup"
@@ -41,6 +42,47 @@ ENVIRONMENT: dict[str, Any] = {
     "DATA_ACCESS_ROLE_ARN": GetAtt(IMPORT_JOB_ROLE, "Arn"),
     "MAX_CONCURRENT_JOBS": regions.concurrent_jobs(),
 }
+
+
+_NO_DEAD_LETTERS = Accepted(
+    "An event only wakes the importer, which looks at the facts; the next minute's wake-up makes up for a lost one, "
+    "and a queue of lost ones would have no reader. Failed runs and late batches have alarms.",
+    checkov=["CKV_AWS_116"],
+    guard=["LAMBDA_DLQ_CHECK"],
+    nag=[
+        *notes.nag("LambdaDLQ", HIPAA, NIST_4, NIST_5, SERVERLESS),
+        *notes.nag("EventBusDLQ", SERVERLESS),
+        *notes.nag("LambdaAsyncFailureDestination", SERVERLESS),
+    ],
+)
+_NOT_RESERVED = Accepted(
+    "A new AWS account cannot reserve any concurrency: the stack would fail. A lease in the ledger lets one run work "
+    "at a time.",
+    checkov=["CKV_AWS_115"],
+    guard=["LAMBDA_CONCURRENCY_CHECK"],
+    nag=notes.nag("LambdaConcurrency", HIPAA, NIST_4, NIST_5),
+)
+_NOT_IN_VPC = Accepted(
+    "It calls AWS's own interfaces with its role and listens to nothing; in a VPC it would need a NAT gateway to reach "
+    "HealthImaging, and gain nothing.",
+    checkov=["CKV_AWS_117"],
+    guard=["LAMBDA_INSIDE_VPC", "lambda_inside_vpc_check"],
+    nag=notes.nag("LambdaInsideVPC", HIPAA, NIST_4, NIST_5, PCI),
+)
+_NO_TRACES = Accepted(
+    "Its log and metrics follow each batch; traces would need a permission on every resource.",
+    nag=notes.nag("LambdaTracing", SERVERLESS),
+    trivy=["AWS-0066"],
+)
+_STEADY_RUNTIME = Accepted(
+    "python3.13 is supported until June 2029; newer ones are not confirmed in every Region of HealthImaging.",
+    nag=[*notes.nag("L1", AWS_SOLUTIONS), *notes.nag("LambdaLatestVersion", SERVERLESS)],
+)
+_ENVIRONMENT_KEY = Accepted(
+    "Lambda encrypts the environment with a key of its own; it holds names, no secrets. With KmsKeyARN the key is the "
+    "customer's.",
+    checkov=["CKV_AWS_173"],
+)
 
 
 def _landing(*prefixes: str) -> list[Sub]:
@@ -182,6 +224,15 @@ def importer_role() -> RoleSpec:
 def _function() -> Function:
     return Function(
         IMPORTER,
+        Metadata=notes.metadata(
+            "Starts one import job for each closed batch, and settles every image of it",
+            _NO_DEAD_LETTERS,
+            _NOT_RESERVED,
+            _NOT_IN_VPC,
+            _NO_TRACES,
+            _STEADY_RUNTIME,
+            _ENVIRONMENT_KEY,
+        ),
         Description="Imports closed batches into AWS HealthImaging and settles every image of them",
         Runtime=RUNTIME,
         Architectures=["arm64"],
@@ -200,6 +251,7 @@ def _doorbell(logical_id: str, description: str, **when: Any) -> list[AWSObject]
     """A rule that wakes the importer, and the permission for exactly that rule to do so."""
     rule = Rule(
         logical_id,
+        Metadata=notes.metadata(description, _NO_DEAD_LETTERS),
         Description=description,
         State="ENABLED",
         Targets=[Target(Arn=GetAtt(IMPORTER, "Arn"), Id="Importer")],
@@ -207,6 +259,7 @@ def _doorbell(logical_id: str, description: str, **when: Any) -> list[AWSObject]
     )
     permission = Permission(
         f"{logical_id}Permission",
+        Metadata=notes.metadata(f"Lets {logical_id}, and no other rule, wake the importer"),
         Action="lambda:InvokeFunction",
         FunctionName=Ref(IMPORTER),
         Principal="events.amazonaws.com",
@@ -243,13 +296,16 @@ def _doorbells() -> list[AWSObject]:
 def resources() -> list[AWSObject]:
     """Every resource of this concern."""
     return [
-        logs.log_group(IMPORTER_LOG_GROUP),
-        import_job_role().resource(),
-        importer_role().resource(),
+        logs.log_group(
+            IMPORTER_LOG_GROUP, "Log and metrics of the importer; it names batches and UIDs, never patients"
+        ),
+        *import_job_role().resources(),
+        *importer_role().resources(),
         _function(),
         # Level-triggered: the next wake-up repairs a failed run; retries and dead letters would only repeat it.
         EventInvokeConfig(
             "ImporterInvocations",
+            Metadata=notes.metadata("Tries no event twice", _NO_DEAD_LETTERS),
             FunctionName=Ref(IMPORTER),
             Qualifier="$LATEST",
             MaximumRetryAttempts=0,

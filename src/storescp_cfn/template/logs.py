@@ -5,13 +5,23 @@ from __future__ import annotations
 from troposphere import Ref
 from troposphere.logs import LogGroup
 
-from storescp_cfn.template import conditions
+from storescp_cfn.template import conditions, notes
+from storescp_cfn.template.notes import HIPAA, NIST_4, NIST_5, PCI, Accepted
+
+_ENCRYPTION = Accepted(
+    "CloudWatch Logs encrypts every log group with a key of its own; with KmsKeyARN it is the customer's.",
+    checkov=["CKV_AWS_158"],
+    guard=["CLOUDWATCH_LOG_GROUP_ENCRYPTED", "cloudwatch_log_group_encrypted_check"],
+    nag=notes.nag("CloudWatchLogGroupEncrypted", HIPAA, NIST_4, NIST_5, PCI),
+    trivy=["AWS-0017"],
+)
 
 
-def log_group(logical_id: str) -> LogGroup:
+def log_group(logical_id: str, why: str) -> LogGroup:
     """A log group for one component. Its name is made by CloudFormation, so that two stacks do not meet."""
     return LogGroup(
         logical_id,
+        Metadata=notes.metadata(why, _ENCRYPTION),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         RetentionInDays=Ref("LogRetentionDays"),

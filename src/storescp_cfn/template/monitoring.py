@@ -19,13 +19,24 @@ from troposphere.cloudwatch import (
 )
 from troposphere.sns import SubscriptionResource, Topic, TopicPolicy
 
-from storescp_cfn.template import conditions, dashboard, iam, importing, metrics, network, service, times
+from storescp_cfn.template import conditions, dashboard, iam, importing, metrics, network, notes, service, times
+from storescp_cfn.template.notes import HIPAA, NIST_4, NIST_5, PCI, Accepted
 
 ALARM_TOPIC = "AlarmTopic"
 FEWER_TASKS_ALARM = "FewerTasksThanDesiredAlarm"
 
 ABOVE = "GreaterThanThreshold"
 BELOW = "LessThanThreshold"
+
+
+_TOPIC_KEY = Accepted(
+    "CloudWatch alarms cannot publish to a topic with SNS's own key. Messages name metrics, never patients; with "
+    "KmsKeyARN the topic is encrypted with the customer's key.",
+    checkov=["CKV_AWS_26"],
+    guard=["SNS_ENCRYPTED_KMS"],
+    nag=notes.nag("SNSEncryptedKMS", HIPAA, NIST_4, NIST_5, PCI),
+    trivy=["AWS-0095"],
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class AlarmSpec:
         condition = {"Condition": self.condition} if self.condition else {}
         return Alarm(
             self.logical_id,
+            Metadata=notes.metadata(self.meaning),
             AlarmDescription=self.meaning,
             Namespace=self.namespace,
             MetricName=self.metric,
@@ -188,6 +200,7 @@ def _container_insights(metric: str) -> MetricStat:
 def _fewer_tasks_alarm() -> Alarm:
     return Alarm(
         FEWER_TASKS_ALARM,
+        Metadata=notes.metadata(FEWER_TASKS_MEANING),
         AlarmDescription=FEWER_TASKS_MEANING,
         Metrics=[
             MetricDataQuery(Id="desired", MetricStat=_container_insights("DesiredTaskCount"), ReturnData=False),
@@ -210,6 +223,7 @@ def _topic_policy() -> TopicPolicy:
     """
     return TopicPolicy(
         "AlarmTopicPolicy",
+        Metadata=notes.metadata("Lets this account's alarms publish, and nobody without TLS"),
         Topics=[Ref(ALARM_TOPIC)],
         PolicyDocument=PolicyDocument(
             Version=iam.POLICY_LANGUAGE,
@@ -228,7 +242,7 @@ def _topic_policy() -> TopicPolicy:
                     Principal=Principal("*"),
                     Action=[awacs.sns.Publish],
                     Resource=[Ref(ALARM_TOPIC)],
-                    Condition=PolicyCondition(Bool({"aws:SecureTransport": False})),
+                    Condition=PolicyCondition(Bool({"aws:SecureTransport": "false"})),
                 ),
             ],
         ),
@@ -238,10 +252,16 @@ def _topic_policy() -> TopicPolicy:
 def resources() -> list[AWSObject]:
     """Every resource of this concern."""
     return [
-        Topic(ALARM_TOPIC, DisplayName="StoreSCP", KmsMasterKeyId=conditions.kms_key()),
+        Topic(
+            ALARM_TOPIC,
+            Metadata=notes.metadata("Takes every alarm to whoever subscribes", _TOPIC_KEY),
+            DisplayName="StoreSCP",
+            KmsMasterKeyId=conditions.kms_key(),
+        ),
         _topic_policy(),
         SubscriptionResource(
             "AlarmSubscription",
+            Metadata=notes.metadata("Sends alarms to AlarmEmail"),
             Condition=conditions.HAS_ALARM_EMAIL,
             Protocol="email",
             TopicArn=Ref(ALARM_TOPIC),

@@ -18,7 +18,8 @@ from troposphere.elasticloadbalancingv2 import (
     TargetGroupAttribute,
 )
 
-from storescp_cfn.template import conditions, storage, times
+from storescp_cfn.template import conditions, notes, storage, times
+from storescp_cfn.template.notes import HIPAA, NIST_4, NIST_5, PCI, Accepted
 
 LOAD_BALANCER = "LoadBalancer"
 LOAD_BALANCER_GROUP = "LoadBalancerSecurityGroup"
@@ -31,6 +32,30 @@ HEALTH_PORT = 8080
 # TLS 1.2 and 1.3 with forward secrecy and authenticated encryption only, as PS3.15 B.12 asks for.
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/network/describe-ssl-policies.html
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-2021-06"
+
+
+_SITE_NETWORKS = Accepted(
+    "Hospitals send from networks, not from single addresses; everybody (0.0.0.0/0) is refused by the parameter.",
+    guard=["SECURITY_GROUP_INGRESS_CIDR_NON_32_RULE"],
+)
+_DESCRIBED = Accepted("Every rule has a description; checkov does not look inside Fn::If.", checkov=["CKV_AWS_23"])
+_DELETABLE = Accepted(
+    "It holds no data, and deleting the stack must be able to remove it.",
+    guard=["ELB_DELETION_PROTECTION_ENABLED", "elbv2_deletion_protection_enabled_check"],
+    nag=notes.nag("ELBDeletionProtectionEnabled", HIPAA, NIST_4, NIST_5),
+)
+_REACHABLE = Accepted(
+    "Hospitals without VPN or Direct Connect send over the internet, from the networks of PeerCIDR1 to 3 only; "
+    "LoadBalancerScheme internal keeps it private.",
+    trivy=["AWS-0053"],
+)
+_TLS_BY_CHOICE = Accepted(
+    "Many devices cannot speak TLS, and a VPN or Direct Connect encrypts for them; with TLSCertificateARN the listener "
+    "takes TLS 1.2 and 1.3 only.",
+    checkov=["CKV_AWS_2", "CKV_AWS_103"],
+    guard=["ELBV2_LISTENER_SSL_POLICY_RULE"],
+    nag=notes.nag("ELBv2ACMCertificateRequired", HIPAA, NIST_4, NIST_5, PCI),
+)
 
 
 def _peer_rule(cidr: str, what: str) -> SecurityGroupRule:
@@ -60,6 +85,11 @@ def _load_balancer_group() -> SecurityGroup:
     ]
     return SecurityGroup(
         LOAD_BALANCER_GROUP,
+        Metadata=notes.metadata(
+            "Lets the allowed networks reach the DICOM port, and the load balancer reach the receivers",
+            _SITE_NETWORKS,
+            _DESCRIBED,
+        ),
         GroupDescription="Who reaches the DICOM port; the load balancer itself reaches the receivers and nothing else",
         VpcId=Ref("VpcID"),
         SecurityGroupIngress=[_peer_rule("VpcCIDR", "the VPC"), *peers],
@@ -73,6 +103,7 @@ def _load_balancer_group() -> SecurityGroup:
 def _from_load_balancer(logical_id: str, port: int, what: str) -> SecurityGroupIngress:
     return SecurityGroupIngress(
         logical_id,
+        Metadata=notes.metadata(f"{what}, and from nowhere else"),
         GroupId=Ref("SecurityGroupID"),
         IpProtocol="tcp",
         FromPort=port,
@@ -92,6 +123,9 @@ def _load_balancer() -> LoadBalancer:
     }
     return LoadBalancer(
         LOAD_BALANCER,
+        Metadata=notes.metadata(
+            "Gives devices one address, and spreads their associations over the receivers", _DELETABLE, _REACHABLE
+        ),
         DependsOn=[storage.ACCESS_LOG_BUCKET_POLICY],
         Type="network",
         Scheme=Ref("LoadBalancerScheme"),
@@ -112,6 +146,7 @@ def _target_group() -> TargetGroup:
     }
     return TargetGroup(
         TARGET_GROUP,
+        Metadata=notes.metadata("Knows which receivers are ready; how long it waits is part of the chain of limits"),
         VpcId=Ref("VpcID"),
         TargetType="ip",
         Protocol="TCP",
@@ -136,6 +171,9 @@ def _listener() -> Listener:
     idle = ListenerAttribute(Key="tcp.idle_timeout.seconds", Value=str(times.LOAD_BALANCER_IDLE_SECONDS))
     return Listener(
         LISTENER,
+        Metadata=notes.metadata(
+            "Takes DICOM associations on SCPPort, with TLS if there is a certificate", _TLS_BY_CHOICE
+        ),
         LoadBalancerArn=Ref(LOAD_BALANCER),
         Port=Ref("SCPPort"),
         Protocol=If(conditions.HAS_TLS, "TLS", "TCP"),
@@ -150,6 +188,7 @@ def _s3_endpoint() -> VPCEndpoint:
     """It has AWS's default policy: other programs of these subnets use it too, and roles and buckets have their own."""
     return VPCEndpoint(
         S3_ENDPOINT,
+        Metadata=notes.metadata("Takes image data to Amazon S3 without the NAT gateway and its price"),
         Condition=conditions.HAS_ROUTE_TABLES,
         VpcEndpointType="Gateway",
         VpcId=Ref("VpcID"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from troposphere import Parameter, Template
 
-from storescp_cfn.template import fargate, patterns
+from storescp_cfn.template import fargate, notes, patterns
 from storescp_cfn.template.release import Release
 
 NETWORK = "Network: where it runs and who may reach it"
@@ -21,6 +21,19 @@ MOST_DESIRED_TASKS = 10
 MOST_TASKS = 20
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html, from a month on
 LOG_RETENTION_DAYS = (30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
+
+
+ARCHITECTURE = (
+    "Devices send DICOM C-STORE to a network load balancer, which spreads associations over receivers (ECS on "
+    "Fargate). A receiver stores each image in the landing bucket before it acknowledges it, and closes batches. "
+    "Closed batches, ended import jobs and a minute's schedule wake the importer (Lambda), which runs one "
+    "HealthImaging import job a batch and records in the ledger (DynamoDB) that each image is imported or quarantined."
+)
+INVARIANTS = (
+    "An acknowledged image is never lost: what holds images outlives the stack and never expires.",
+    "A prefix below incoming/ holds the images of one closed batch and nothing else.",
+    "No reserved concurrency, and no fixed names: any number of stacks in any account.",
+)
 
 
 @dataclass(frozen=True)
@@ -338,13 +351,15 @@ _DATA_FIELDS = (
         30,
         (1, 3650),
     ),
-    _choice(
+    Field(
         "LogRetentionDays",
         DATA,
         "Keep logs, days",
         "How long logs are kept; 2192 days are six years. Example: 365",
-        365,
-        LOG_RETENTION_DAYS,
+        type="Number",
+        constraint=f"Choose one of {', '.join(map(str, LOG_RETENTION_DAYS))}. Example: 365.",
+        default="365",
+        values=tuple(map(str, LOG_RETENTION_DAYS)),
     ),
 )
 
@@ -404,12 +419,13 @@ def add_to(template: Template, release: Release) -> None:
         template.add_parameter(field.parameter())
     template.set_metadata(
         {
+            notes.CONTEXT: {"arch": ARCHITECTURE, "must": list(INVARIANTS)},
             "AWS::CloudFormation::Interface": {
                 "ParameterGroups": [
                     {"Label": {"default": group}, "Parameters": [f.name for f in table if f.group == group]}
                     for group in GROUPS
                 ],
                 "ParameterLabels": {field.name: {"default": field.label} for field in table},
-            }
+            },
         }
     )

@@ -17,7 +17,7 @@ from troposphere.applicationautoscaling import (
 from troposphere.applicationautoscaling import TargetTrackingMetric as Metric
 from troposphere.applicationautoscaling import TargetTrackingMetricDimension as Dimension
 
-from storescp_cfn.template import metrics
+from storescp_cfn.template import metrics, notes
 
 SCALABLE_TARGET = "ScalableTarget"
 TARGET_CPU_PERCENT = 50
@@ -27,9 +27,10 @@ SCALE_OUT_COOLDOWN_SECONDS = 60
 SCALE_IN_COOLDOWN_SECONDS = 600
 
 
-def _target_tracking(logical_id: str, target_percent: int, **specification: Any) -> ScalingPolicy:
+def _target_tracking(logical_id: str, why: str, target_percent: int, **specification: Any) -> ScalingPolicy:
     return ScalingPolicy(
         logical_id,
+        Metadata=notes.metadata(why),
         PolicyName=logical_id,
         PolicyType="TargetTrackingScaling",
         ScalingTargetId=Ref(SCALABLE_TARGET),
@@ -68,6 +69,7 @@ def resources(cluster: str, service: str) -> list[AWSObject]:
     return [
         ScalableTarget(
             SCALABLE_TARGET,
+            Metadata=notes.metadata("Keeps the number of receivers between TaskDesiredCount and AutoscaleMaxCapacity"),
             ServiceNamespace="ecs",
             ScalableDimension="ecs:service:DesiredCount",
             ResourceId=Sub(f"service/${{{cluster}}}/${{{service}.Name}}"),
@@ -76,12 +78,16 @@ def resources(cluster: str, service: str) -> list[AWSObject]:
         ),
         _target_tracking(
             "ProcessorScaling",
+            "Adds receivers when their processors are busy",
             TARGET_CPU_PERCENT,
             PredefinedMetricSpecification=PredefinedMetricSpecification(
                 PredefinedMetricType="ECSServiceAverageCPUUtilization"
             ),
         ),
         _target_tracking(
-            "AssociationScaling", TARGET_ASSOCIATIONS_PERCENT, CustomizedMetricSpecification=_associations_percent()
+            "AssociationScaling",
+            "Adds receivers when they hold many associations, busy or not",
+            TARGET_ASSOCIATIONS_PERCENT,
+            CustomizedMetricSpecification=_associations_percent(),
         ),
     ]

@@ -33,8 +33,9 @@ from troposphere.ecs import (
 )
 from troposphere.ecs import LoadBalancer as ServiceLoadBalancer
 
-from storescp_cfn.template import iam, logs, network, scaling, storage, times
+from storescp_cfn.template import iam, logs, network, notes, scaling, storage, times
 from storescp_cfn.template.iam import Grant, RoleSpec
+from storescp_cfn.template.notes import AWS_SOLUTIONS, Accepted
 from storescp_cfn.template.release import Release
 
 CLUSTER = "Cluster"
@@ -66,6 +67,11 @@ ENVIRONMENT: dict[str, Any] = {
 # As in container/Dockerfile, whose own HEALTHCHECK ECS does not look at. It asks for life, not for readiness: a
 # receiver that drains is alive.
 HEALTH_COMMAND = ["CMD", "python3", "-S", "-m", "storescp.healthcheck"]
+
+
+_NO_SECRETS = Accepted(
+    "The environment holds names and limits, no secrets: the receiver has none.", nag=[f"{AWS_SOLUTIONS}-ECS2"]
+)
 
 
 def _image_repository_arn() -> Sub:
@@ -184,6 +190,7 @@ def _container(release: Release) -> ContainerDefinition:
         Image=Ref("ContainerImage"),
         Essential=True,
         User=CONTAINER_USER,
+        Memory=Ref("TaskMemoryLimit"),
         Privileged=False,
         ReadonlyRootFilesystem=True,
         LinuxParameters=LinuxParameters(Capabilities=KernelCapabilities(Drop=["ALL"])),
@@ -211,6 +218,7 @@ def _container(release: Release) -> ContainerDefinition:
 def _task_definition(release: Release) -> TaskDefinition:
     return TaskDefinition(
         TASK_DEFINITION,
+        Metadata=notes.metadata("The receiver: one container, unprivileged, with a read-only file system", _NO_SECRETS),
         Cpu=Ref("TaskCPU"),
         Memory=Ref("TaskMemoryLimit"),
         NetworkMode="awsvpc",
@@ -229,6 +237,7 @@ def _service() -> Service:
     """
     return Service(
         SERVICE,
+        Metadata=notes.metadata("Keeps receivers running in all zones, and takes back a deployment that cannot start"),
         DependsOn=[network.LISTENER],
         Cluster=Ref(CLUSTER),
         TaskDefinition=Ref(TASK_DEFINITION),
@@ -264,11 +273,14 @@ def _service() -> Service:
 def resources(release: Release) -> list[AWSObject]:
     """Every resource of this concern."""
     return [
-        logs.log_group(RECEIVER_LOG_GROUP),
-        receiver_role(release).resource(),
-        execution_role().resource(),
-        # Container Insights counts running and desired tasks, which an alarm compares.
-        Cluster(CLUSTER, ClusterSettings=[ClusterSetting(Name="containerInsights", Value="enabled")]),
+        logs.log_group(RECEIVER_LOG_GROUP, "Log and metrics of the receivers; it names devices, never patients"),
+        *receiver_role(release).resources(),
+        *execution_role().resources(),  # Container Insights counts running and desired tasks, which an alarm compares.
+        Cluster(
+            CLUSTER,
+            Metadata=notes.metadata("Counts the receivers of this stack and no others"),
+            ClusterSettings=[ClusterSetting(Name="containerInsights", Value="enabled")],
+        ),
         _task_definition(release),
         _service(),
         *scaling.resources(CLUSTER, SERVICE),

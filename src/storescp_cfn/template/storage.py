@@ -8,7 +8,7 @@ from typing import Any
 import awacs.s3
 from awacs.aws import Allow, ArnLike, Bool, Deny, NumericLessThan, PolicyDocument, Principal, Statement, StringEquals
 from awacs.aws import Condition as PolicyCondition
-from troposphere import AWSObject, GetAtt, If, NoValue, Ref, Sub
+from troposphere import AWSObject, GetAtt, If, Ref, Sub
 from troposphere.dynamodb import (
     AttributeDefinition,
     GlobalSecondaryIndex,
@@ -38,7 +38,8 @@ from troposphere.s3 import (
     VersioningConfiguration,
 )
 
-from storescp_cfn.template import conditions, iam
+from storescp_cfn.template import conditions, iam, notes
+from storescp_cfn.template.notes import HIPAA, NIST_4, NIST_5, PCI, Accepted
 
 LANDING_BUCKET = "LandingBucket"
 RESULTS_BUCKET = "ResultsBucket"
@@ -77,23 +78,78 @@ def objects(bucket: str, *prefixes: str) -> list[Sub]:
     return [Sub(f"${{{bucket}.Arn}}/{prefix}*") for prefix in prefixes]
 
 
-def _encrypted(by_default: ServerSideEncryptionByDefault | If, **rule: Any) -> BucketEncryption:
+_NOT_REPLICATED = Accepted(
+    "A second copy in another Region or account is the hospital's decision. Versioning keeps what is removed, and "
+    "HealthImaging holds what is imported.",
+    guard=["S3_BUCKET_REPLICATION_ENABLED"],
+    nag=notes.nag("S3BucketReplicationEnabled", HIPAA, NIST_4, NIST_5, PCI),
+)
+_NOT_LOCKED = Accepted(
+    "Object Lock would keep what the importer has to remove once it is imported; versions, bucket policies and the "
+    "importer's own role protect the rest.",
+    guard=["S3_BUCKET_DEFAULT_LOCK_ENABLED", "s3_bucket_object_lock_enabled_check"],
+    nag=notes.nag("S3BucketDefaultLockEnabled", NIST_4),
+)
+_NO_ACL = Accepted(
+    "Access control lists are switched off altogether (BucketOwnerEnforced).", guard=["S3_BUCKET_NO_PUBLIC_RW_ACL"]
+)
+_AWS_KEY = Accepted(
+    "Encrypted with the AWS managed key of S3 in this account; with KmsKeyARN it is the customer's.",
+    trivy=["AWS-0132"],
+)
+_NO_EVENTS = Accepted("Nobody waits for its events.", guard=["s3_event_notifications_enabled_check"])
+_IS_THE_LOG = Accepted(
+    "It is the access log: logging into itself would never end.",
+    checkov=["CKV_AWS_18"],
+    guard=["S3_BUCKET_LOGGING_ENABLED", "s3_bucket_logging_enabled_check"],
+    trivy=["AWS-0089"],
+)
+_LOG_KEY = Accepted(
+    "Amazon S3 delivers access logs only to buckets that are encrypted with S3's own keys. They hold no images.",
+    guard=["s3_bucket_default_encryption_kms_check"],
+    nag=notes.nag("S3DefaultEncryptionKMS", HIPAA, NIST_5, PCI),
+    trivy=["AWS-0132"],
+)
+_TLS_IS_DENIED_OTHERWISE = Accepted(
+    "DenyPlainHttp does what the rule asks for; the rule recognises the objects' ARN only when Fn::Join makes it.",
+    guard=["s3_bucket_policy_ssl_requests_only_check"],
+)
+_TABLE_KEY = Accepted(
+    "Encrypted with the AWS managed key of DynamoDB in this account; with KmsKeyARN it is the customer's.",
+    checkov=["CKV_AWS_119"],
+    guard=["DYNAMODB_TABLE_ENCRYPTED_KMS"],
+    trivy=["AWS-0025"],
+)
+_NO_BACKUP_PLAN = Accepted(
+    "Point-in-time recovery covers 35 days; a backup plan is the hospital's decision.",
+    nag=notes.nag("DynamoDBInBackupPlan", HIPAA, NIST_5),
+)
+
+
+def _encryption(algorithm: str, **properties: Any) -> BucketEncryption:
     return BucketEncryption(
-        ServerSideEncryptionConfiguration=[ServerSideEncryptionRule(ServerSideEncryptionByDefault=by_default, **rule)]
+        ServerSideEncryptionConfiguration=[
+            ServerSideEncryptionRule(
+                ServerSideEncryptionByDefault=ServerSideEncryptionByDefault(SSEAlgorithm=algorithm, **properties),
+                BucketKeyEnabled=algorithm == "aws:kms",
+            )
+        ]
     )
 
 
-def _customer_encryption() -> BucketEncryption:
-    """With the customer's key, or with S3's own; a bucket key keeps the number of calls to KMS small."""
-    return _encrypted(
-        ServerSideEncryptionByDefault(
-            SSEAlgorithm=If(conditions.HAS_KMS_KEY, "aws:kms", "AES256"), KMSMasterKeyID=conditions.kms_key()
-        ),
-        BucketKeyEnabled=conditions.with_key(True),
-    )
+def _kms_encryption() -> BucketEncryption:
+    """With the customer's key, or with the account's own for S3; a bucket key makes the calls to KMS few."""
+    return _encryption("aws:kms", KMSMasterKeyID=conditions.kms_key())
 
 
-def _bucket(logical_id: str, encryption: BucketEncryption, rules: Sequence[LifecycleRule], **properties: Any) -> Bucket:
+def _bucket(
+    logical_id: str,
+    why: str,
+    encryption: BucketEncryption,
+    rules: Sequence[LifecycleRule],
+    accepted: Sequence[Accepted],
+    **properties: Any,
+) -> Bucket:
     """A bucket as all of ours are: private, versioned, encrypted, kept when the stack goes."""
     abort = LifecycleRule(
         Id="AbortUnfinishedUploads",
@@ -102,6 +158,7 @@ def _bucket(logical_id: str, encryption: BucketEncryption, rules: Sequence[Lifec
     )
     return Bucket(
         logical_id,
+        Metadata=notes.metadata(why, _NOT_REPLICATED, _NOT_LOCKED, _NO_ACL, *accepted),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         BucketEncryption=encryption,
@@ -136,11 +193,13 @@ def _landing_bucket() -> Bucket:
     """Nothing current expires here, and below quarantine/ nothing at all: it may be the only copy of an image."""
     return _bucket(
         LANDING_BUCKET,
-        _customer_encryption(),
+        "Holds every acknowledged image until it is imported, and refused ones with their reasons",
+        _kms_encryption(),
         [
             _expire_removed("ForgetImportedImages", INCOMING),
             _expire_removed("ForgetSettledManifests", BATCHES),
         ],
+        [_AWS_KEY],
         DependsOn=[ACCESS_LOG_BUCKET_POLICY],
         LoggingConfiguration=_logged("landing"),
         NotificationConfiguration=NotificationConfiguration(
@@ -153,8 +212,10 @@ def _results_bucket() -> Bucket:
     """Nothing expires here: the results of a job are the ledger's word about each imported instance."""
     return _bucket(
         RESULTS_BUCKET,
-        _customer_encryption(),
+        "Holds what HealthImaging says of each import job: which images were imported, and which not",
+        _kms_encryption(),
         [],
+        [_AWS_KEY, _NO_EVENTS],
         DependsOn=[ACCESS_LOG_BUCKET_POLICY],
         LoggingConfiguration=_logged("results"),
     )
@@ -171,13 +232,19 @@ def _access_log_bucket() -> Bucket:
         ExpirationInDays=Ref("LogRetentionDays"),
         NoncurrentVersionExpiration=NoncurrentVersionExpiration(NoncurrentDays=1),
     )
-    return _bucket(ACCESS_LOG_BUCKET, _encrypted(ServerSideEncryptionByDefault(SSEAlgorithm="AES256")), [expire])
+    return _bucket(
+        ACCESS_LOG_BUCKET,
+        "Holds the access logs of the other buckets and of the load balancer",
+        _encryption("AES256"),
+        [expire],
+        [_IS_THE_LOG, _LOG_KEY, _NO_EVENTS],
+    )
 
 
 def _only_with_tls(bucket: str) -> list[Statement]:
     """Refuse plain HTTP, and TLS older than 1.2."""
     old: dict[str, PolicyCondition] = {
-        "DenyPlainHttp": PolicyCondition(Bool({"aws:SecureTransport": False})),
+        "DenyPlainHttp": PolicyCondition(Bool({"aws:SecureTransport": "false"})),
         "DenyOldTls": PolicyCondition(NumericLessThan({"s3:TlsVersion": "1.2"})),
     }
     return [
@@ -196,6 +263,7 @@ def _only_with_tls(bucket: str) -> list[Statement]:
 def _bucket_policy(logical_id: str, bucket: str, *allowed: Statement) -> BucketPolicy:
     return BucketPolicy(
         logical_id,
+        Metadata=notes.metadata("Refuses requests without TLS 1.2 or better", _TLS_IS_DENIED_OTHERWISE),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         Bucket=Ref(bucket),
@@ -244,6 +312,7 @@ def _access_log_deliveries() -> list[Statement]:
 def _ledger() -> Table:
     return Table(
         LEDGER,
+        Metadata=notes.metadata("Says what became of each batch, study and refused image", _TABLE_KEY, _NO_BACKUP_PLAN),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         BillingMode="PAY_PER_REQUEST",
@@ -266,9 +335,7 @@ def _ledger() -> Table:
             )
         ],
         PointInTimeRecoverySpecification=PointInTimeRecoverySpecification(PointInTimeRecoveryEnabled=True),
-        SSESpecification=SSESpecification(
-            SSEEnabled=True, SSEType="KMS", KMSMasterKeyId=If(conditions.HAS_KMS_KEY, Ref("KmsKeyARN"), NoValue)
-        ),
+        SSESpecification=SSESpecification(SSEEnabled=True, SSEType="KMS", KMSMasterKeyId=conditions.kms_key()),
     )
 
 
@@ -276,6 +343,7 @@ def _datastore() -> Datastore:
     """Its key is fixed when it is made; CloudFormation replaces it when the key changes, and keeps the old one."""
     return Datastore(
         DATASTORE,
+        Metadata=notes.metadata("Holds the imported images, unless DatastoreID names a data store that does"),
         Condition=conditions.CREATES_DATASTORE,
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
