@@ -24,6 +24,18 @@ up: install system-packages ## The same, and stay up for any DICOM program until
 test: install system-packages ## Run all tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
+.PHONY: bench
+bench: install system-packages ## Measure the receiver beside its peers (ROWS="ct small ..." for some, QUICK=1 for fewer rounds)
+	@scripts/system-packages orthanc:/usr/sbin/Orthanc
+	@$(BIN)/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	@$(BIN)/python -m benchmarks.receive $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
+
+.PHONY: fuzz
+fuzz: install ## Feed the receiver's protocol core with bytes from strangers (SECONDS=60)
+	@$(BIN)/python -m pip install --quiet atheris
+	@mkdir -p .cache/fuzz
+	@$(BIN)/python tests/container/fuzz_protocol.py -max_total_time=$(or $(SECONDS),60) -artifact_prefix=.cache/fuzz/ .cache/fuzz
+
 .PHONY: lint
 lint: install ## Check style, types, the template and that the rendered files are fresh
 	@$(BIN)/ruff check .
@@ -42,6 +54,40 @@ render: install ## Write the rendered template below templates/
 	@scripts/embed-importer
 	@$(BIN)/storescp-cfn render-template --format yaml --output templates/storescp.yaml
 	@$(BIN)/storescp-cfn render-template --format json --output templates/storescp.json
+
+# A release: VERSION=1.2.0 REPOSITORY=709825985650.dkr.ecr.us-east-1.amazonaws.com/SELLER/storescp TEMPLATE_BUCKET=...
+# and, if they are known, PRODUCT_ID=prod-... PRODUCT_CODE=... REGIONS="us-east-1 eu-west-1" BASE=image@sha256:...
+# docs/release-checklist.md tells the order.
+RELEASE = $(VERSION:v%=%)
+RELEASE_IMAGE = $(REPOSITORY):$(RELEASE)
+
+.PHONY: registry-login
+registry-login: ## Log docker in to Marketplace's registry (REPOSITORY=...)
+	@aws ecr get-login-password --region us-east-1 | docker login --username AWS --password-stdin "$(firstword $(subst /, ,$(REPOSITORY)))"
+
+.PHONY: release-image
+release-image: ## Build for both architectures and push, without attestations (VERSION=1.2.0 REPOSITORY=...)
+	docker buildx build --platform linux/amd64,linux/arm64 --provenance=false --sbom=false --push \
+	  $(if $(BASE),--build-arg BASE="$(BASE)") --build-arg VERSION="$(RELEASE)" \
+	  --build-arg REVISION="$$(git rev-parse HEAD)" --tag "$(RELEASE_IMAGE)" container
+
+.PHONY: release-scan
+release-scan: ## Look for known vulnerabilities in the pushed image; needs trivy and the network
+	trivy image --exit-code 1 --severity HIGH,CRITICAL --ignore-unfixed "$(RELEASE_IMAGE)"
+
+.PHONY: package
+package: install ## Make the Marketplace version below dist/ (VERSION=1.2.0 REPOSITORY=... TEMPLATE_BUCKET=...)
+	@$(BIN)/storescp-cfn package --version "$(RELEASE)" --image "$(RELEASE_IMAGE)" --template-bucket "$(TEMPLATE_BUCKET)" \
+	  $(foreach region,$(REGIONS),--region $(region)) $(if $(PRODUCT_ID),--product-id "$(PRODUCT_ID)") \
+	  $(if $(PRODUCT_CODE),--product-code "$(PRODUCT_CODE)")
+
+.PHONY: publish-validate
+publish-validate: install ## Upload the template and ask the Catalog about dist/; publishes nothing
+	@$(BIN)/storescp-cfn publish dist/ --validate
+
+.PHONY: publish-apply
+publish-apply: install ## Publish dist/ for good; asks before it does
+	@$(BIN)/storescp-cfn publish dist/ --apply
 
 .PHONY: clean
 clean: ## Remove what the targets made

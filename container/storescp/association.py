@@ -1,7 +1,6 @@
 """One connection of a sender: bytes between the socket and the protocol core, requests to their answers."""
 
 import asyncio
-import contextlib
 import socket
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any, Final
@@ -392,8 +391,10 @@ class Association(asyncio.BufferedProtocol):
         the kernel forgets this option after a while, so it is set after every read.
         """
         if self._socket is not None and _QUICKACK is not None:
-            with contextlib.suppress(OSError):  # the peer has gone; connection_lost follows
+            try:  # noqa: SIM105 (this runs at every read, and a context manager costs as much as the call)
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+            except OSError:  # the peer has gone; connection_lost follows
+                pass
 
 
 def _socket_of(transport: Any) -> socket.socket | None:

@@ -17,9 +17,9 @@ from storescp.log import Log
 from storescp.memory import LARGEST_BUFFER, MemoryBudget
 from storescp.metrics import Metrics
 from storescp.part10 import file_head
-from storescp.store import Store, StoreError
+from storescp.store import Store, StoreError, UploadAbandoned
 from storescp.uids import is_usable_uid
-from storescp.upload import CHUNK_BYTES, Upload, UploadAbandoned, release
+from storescp.upload import CHUNK_BYTES, Upload, release
 
 # HealthImaging imports no larger file (endpoints and quotas, "Maximum size of each P10 file").
 MAXIMUM_OBJECT_BYTES: Final = 10_000_000_000

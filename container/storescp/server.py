@@ -33,6 +33,7 @@ _DESCRIPTORS_APART: Final = 512  # for uploads and ourselves
 _LET_THROUGH_SECONDS: Final = 10.0
 _MANIFEST_BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _MANIFEST_SECONDS_AT_STOP: Final = 5.0
+_STORE_RETRY_SECONDS: Final = 5.0
 _FAREWELL_SECONDS: Final = 1.0
 
 
@@ -76,6 +77,7 @@ class Receiver:
         )
         self.read_view = memoryview(bytearray(READ_BYTES))
         self.is_stopping = False
+        self._store_trouble = "the store has not answered yet"
         self._slots = slots
         self._report = report
         self._log = log
@@ -256,7 +258,18 @@ class Receiver:
 
     def unready_because(self) -> str:
         """Why no association should come here; empty if it should."""
-        return "stopping" if self.is_stopping else ""
+        return "stopping" if self.is_stopping else self._store_trouble
+
+    async def await_store(self) -> None:
+        """Find out whether the store can be written; until it can, we serve, but are not ready.
+
+        Once it could, a failure is answered to the sender: taking us out of service would not mend the store.
+        """
+        while trouble := await self._store.unreachable_because():
+            self._store_trouble = trouble
+            self._log.error("store not reached", detail=trouble[:1000])
+            await asyncio.sleep(_STORE_RETRY_SECONDS)
+        self._store_trouble = ""
 
     async def stop(self) -> None:
         """Let associations finish, up to STOP_SECONDS; then close the batches and write what is left to write."""
@@ -311,10 +324,12 @@ async def serve(
     await health.start(health_socket)
     await connections.start(lambda: Association(receiver), stopping.set)
     receiver.start_clock()
+    reaching = loop.create_task(receiver.await_store())
     gc.freeze()  # what is there now stays: no need to look at it again
     await stopping.wait()
     log.info("receiver stops", associations=slots.total(), worker=report.worker)
     connections.stop()
+    reaching.cancel()
     await receiver.stop()
     health.stop()
     await asyncio.sleep(0)  # connections are closed in the next round of the loop

@@ -12,20 +12,27 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, S3Store
 
+from storescp.keys import INCOMING
+
 if TYPE_CHECKING:
     from asyncio import Future
 
     from storescp.settings import Settings
 
-__all__ = ["AlreadyExistsError", "Store", "StoreError", "open_store"]
+__all__ = ["AlreadyExistsError", "Store", "StoreError", "UploadAbandoned", "open_store"]
 
 StoreError = BaseError
 PART_BYTES: Final = 5 * 1024 * 1024  # the least that S3 allows for a part (S3 User Guide, "multipart upload limits")
 PARTS_AT_ONCE: Final = 2
+_PROBE_KEY: Final = f"{INCOMING}/probe"
 _MAXIMUM_RETRIES: Final = 4
 # Of DIMSE_TIMEOUT: the rest is for the way of our answer, and a request that hangs is tried once more.
 _ANSWER_SHARE: Final = 0.9
 _REQUEST_SHARE: Final = 0.4
+
+
+class UploadAbandoned(Exception):
+    """Raised by the chunks of an upload that is not to be completed; the store discards what it has of it."""
 
 
 class Store:
@@ -53,6 +60,27 @@ class Store:
     def create(self, key: str, data: bytes) -> Future[Any]:
         """Write an object unless there is one, then the future raises `AlreadyExistsError`."""
         return obstore.put_async(self._backend, key, data, mode="create")  # type: ignore[return-value]
+
+    async def unreachable_because(self) -> str:
+        """Try whether objects can be written, without writing any; return what is in the way, or nothing.
+
+        A multipart upload is begun and abandoned: it needs the permissions that storing needs (s3:PutObject,
+        s3:AbortMultipartUpload) and nothing becomes visible. A folder was tried when it was prepared.
+        """
+        if not isinstance(self._backend, S3Store):
+            return ""
+        try:
+            await self.put_stream(_PROBE_KEY, _abandon())
+        except UploadAbandoned:
+            return ""
+        except (BaseError, OSError) as error:
+            return f"the store cannot be written: {error}"
+        return "the store completed an upload that was abandoned"
+
+
+async def _abandon() -> AsyncIterator[memoryview]:
+    raise UploadAbandoned
+    yield memoryview(b"")  # makes it a generator
 
 
 def prepare_folder(settings: Settings) -> None:

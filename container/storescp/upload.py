@@ -6,14 +6,10 @@ from collections.abc import Callable
 from typing import Final
 
 from storescp.memory import MemoryBudget
-from storescp.store import PART_BYTES
+from storescp.store import PART_BYTES, UploadAbandoned
 
 CHUNK_BYTES: Final = 1024 * 1024
 _BACKLOG_LIMIT: Final = 4 * CHUNK_BYTES
-
-
-class UploadAbandoned(Exception):
-    """The object will not be completed; the store discards what it has of it."""
 
 
 class Upload:

@@ -31,6 +31,7 @@ from storescp.pdu import (
 # 128 contexts with every transfer syntax of PS3.6 fit in.
 MAXIMUM_ASSOCIATE_REQUEST_LENGTH: Final = 512 * 1024
 _PDV_HEADER: Final = Struct(">IBB")
+_DATA_HEADER: Final = Struct(">BxIIBB")  # of a PDU and of its first value
 
 
 class State(Enum):
@@ -41,6 +42,11 @@ class State(Enum):
     ESTABLISHED = "Sta6"
     AWAITING_RELEASE_DECISION = "Sta8"
     AWAITING_CLOSE = "Sta13"
+
+
+_ESTABLISHED: Final = State.ESTABLISHED
+_AWAITING_CLOSE: Final = State.AWAITING_CLOSE
+_P_DATA_TF: Final = int(PduType.P_DATA_TF)
 
 
 class AssociateRequested(NamedTuple):
@@ -136,45 +142,23 @@ class UpperLayer:
         """
         position = 0
         end = len(data)
-        while self.state is not State.AWAITING_CLOSE:
+        while self.state is not _AWAITING_CLOSE:
             if self._fragment_left >= 0:
                 taken = min(self._fragment_left, end - position)
-                self._fragment_left -= taken
-                self._pdu_left -= taken
-                control = self._control
-                if not self._fragment_left:
-                    self._fragment_left = -1
-                    if not self._pdu_left:
-                        self._pdu_type = 0
-                elif not taken:
+                if self._fragment_left and not taken:
                     return
                 chunk = data[position : position + taken]
                 position += taken
-                yield Fragment(
-                    self._context_id,
-                    bool(control & 1),
-                    control & 2 != 0 and self._fragment_left < 0,
-                    chunk,
-                )
-                continue
-            needed = self._needed()
-            if self._partial or end - position < needed:
-                taken = min(needed - len(self._partial), end - position)
-                self._partial += data[position : position + taken]
-                position += taken
-                if len(self._partial) < needed:
-                    return
-                unit = bytes(self._partial)
-                self._partial.clear()
+                yield self._take_fragment(chunk, taken)
+            elif self._takes_data_header(data, position, end):
+                position += _DATA_HEADER.size
             else:
-                unit = bytes(data[position : position + needed])
-                position += needed
-            try:
+                unit, position = self._collect(data, position, end)
+                if unit is None:
+                    return
                 event = self._take(unit)
-            except PduError as error:
-                event = self._violation(error)
-            if event is not None:
-                yield event
+                if event is not None:
+                    yield event
 
     def accept(self, accept: AssociateAccept) -> bytes:
         """AE-7: answer the request with an A-ASSOCIATE-AC."""
@@ -210,15 +194,61 @@ class UpperLayer:
         """Length in bytes of what has to be whole before it means something."""
         if not self._pdu_type:
             return PDU_HEADER.size
-        return _PDV_HEADER.size if self._pdu_type == PduType.P_DATA_TF else self._pdu_left
+        return _PDV_HEADER.size if self._pdu_type == _P_DATA_TF else self._pdu_left
+
+    def _collect(self, data: memoryview, position: int, end: int) -> tuple[bytes | None, int]:
+        """Return what is needed once it is whole (or None) and the position after what was taken of `data`."""
+        needed = self._needed()
+        if not self._partial and end - position >= needed:
+            return bytes(data[position : position + needed]), position + needed
+        taken = min(needed - len(self._partial), end - position)
+        self._partial += data[position : position + taken]
+        if len(self._partial) < needed:
+            return None, position + taken
+        unit = bytes(self._partial)
+        self._partial.clear()
+        return unit, position + taken
+
+    def _takes_data_header(self, data: memoryview, position: int, end: int) -> bool:
+        """The usual case without a detour: a P-DATA-TF PDU of one value, both headers at hand and in order."""
+        if self._pdu_type or self._partial or end - position < _DATA_HEADER.size:
+            return False
+        pdu_type, length, value_length, context_id, control = _DATA_HEADER.unpack_from(data, position)
+        if (
+            pdu_type != _P_DATA_TF
+            or length != value_length + 4
+            or value_length < 2
+            or (length > self._maximum_length and self._maximum_length)
+            or self.state is not _ESTABLISHED
+        ):
+            return False
+        self._pdu_type = _P_DATA_TF
+        self._fragment_left = self._pdu_left = value_length - 2
+        self._context_id = context_id
+        self._control = control
+        return True
+
+    def _take_fragment(self, chunk: memoryview, taken: int) -> Fragment:
+        control = self._control
+        self._pdu_left -= taken
+        if taken < self._fragment_left:
+            self._fragment_left -= taken
+            return Fragment(self._context_id, control & 1 != 0, False, chunk)
+        self._fragment_left = -1
+        if not self._pdu_left:
+            self._pdu_type = 0
+        return Fragment(self._context_id, control & 1 != 0, control & 2 != 0, chunk)
 
     def _take(self, unit: bytes) -> Event | None:
-        if not self._pdu_type:
-            self._take_pdu_header(unit)
-        elif self._pdu_type == PduType.P_DATA_TF:
-            self._take_pdv_header(unit)
-        else:
-            return self._take_pdu(unit)
+        try:
+            if not self._pdu_type:
+                self._take_pdu_header(unit)
+            elif self._pdu_type == _P_DATA_TF:
+                self._take_pdv_header(unit)
+            else:
+                return self._take_pdu(unit)
+        except PduError as error:
+            return self._violation(error)
         return None
 
     def _take_pdu_header(self, unit: bytes) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from tests.shared.raw_sender import RawSender, data_set, echo_command, item, pdu, store_command
 from tests.shared.receiver_process import ReceiverProcess, running_receiver, wait_for
 from tests.shared.s3_sink import Fault, S3Sink
@@ -84,17 +83,31 @@ def test_a_store_that_refuses_connections_is_a_failure_and_then_forgotten(tmp_pa
             assert sender.receive_response().status == SUCCESS
             sender.release()
         assert receiver.http_status("/healthz") == 200
+        assert receiver.http_status("/readyz") == 503
         assert receiver.stop() == 0
     assert receiver.other_output == []
+
+
+def test_readiness_needs_a_store_that_can_be_written_and_leaves_nothing_there(tmp_path: Path) -> None:
+    with S3Sink(only("", "deny")) as sink, running_receiver(tmp_path, **bucket_settings(sink)) as receiver:
+        receiver.await_message("store not reached")
+        assert receiver.http_status("/readyz") == 503
+        sink.fault = only("", None)
+        receiver.await_ready()
+        assert (sink.objects, sink.uploads) == ({}, {})
+        sink.fault = only("", 500)  # later trouble is for the senders to hear
+        with RawSender(receiver.port) as sender:
+            assert sender.store("1.2.1").status == OUT_OF_RESOURCES
+        assert receiver.http_status("/readyz") == 200
 
 
 def test_a_store_that_fails_a_few_times_is_asked_again(tmp_path: Path) -> None:
     failures = iter([500, 503, "reset"])
     with S3Sink(lambda method, key: next(failures, None) if method == "PUT" else None) as sink:
-        with running_receiver(tmp_path, **bucket_settings(sink, DIMSE_TIMEOUT="20")) as receiver:
-            with RawSender(receiver.port) as sender:
-                assert sender.store("1.2.1").status == SUCCESS
-                sender.release()
+        settings = bucket_settings(sink, DIMSE_TIMEOUT="20")
+        with running_receiver(tmp_path, **settings) as receiver, RawSender(receiver.port) as sender:
+            assert sender.store("1.2.1").status == SUCCESS
+            sender.release()
         assert list(sink.instances()) == ["1.2.1"]
 
 
@@ -139,7 +152,8 @@ def test_an_object_that_was_not_completed_leaves_nothing_behind(
 
 def test_a_manifest_is_written_as_soon_as_the_store_allows(tmp_path: Path) -> None:
     with S3Sink(only("batches/", 500)) as sink:
-        with running_receiver(tmp_path, **bucket_settings(sink, DIMSE_TIMEOUT="1")) as receiver:
+        settings = bucket_settings(sink, DIMSE_TIMEOUT="1")
+        with running_receiver(tmp_path, **settings) as receiver:
             with RawSender(receiver.port) as sender:
                 assert sender.store("1.2.1").status == SUCCESS
             receiver.await_message("manifest not written")
@@ -164,7 +178,7 @@ def test_sigterm_lets_senders_finish_and_takes_no_new_ones(tmp_path: Path) -> No
             data = data_set("1.2.1")
             sender.send_command(store_command("1.2.1"))
             sender.send_data(data[:100], last=False)
-            assert receiver.http_status("/readyz") == 200
+            receiver.await_ready()
             receiver.terminate()
             wait_for(lambda: receiver.http_status("/readyz") == 503, 5, "503")
             assert receiver.http_status("/healthz") == 200
@@ -182,7 +196,8 @@ def test_sigterm_lets_senders_finish_and_takes_no_new_ones(tmp_path: Path) -> No
 
 def test_sigterm_cuts_what_does_not_end_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     with S3Sink() as sink:
-        with running_receiver(tmp_path, **bucket_settings(sink, STOP_SECONDS="1")) as receiver:
+        settings = bucket_settings(sink, STOP_SECONDS="1")
+        with running_receiver(tmp_path, **settings) as receiver:
             with RawSender(receiver.port) as endless, RawSender(receiver.port) as idle:
                 assert idle.store("1.2.1").status == SUCCESS
                 endless.send_command(store_command("1.2.666"))

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.shared.raw_sender import (
     CT_IMAGE_STORAGE,
     EXPLICIT_LITTLE,
@@ -227,6 +226,7 @@ def assert_serves(receiver: ReceiverProcess) -> None:
 
 
 def test_the_health_port_answers_whatever_it_is_asked(receiver: ReceiverProcess, tmp_path: Path) -> None:
+    receiver.await_ready()
     assert [receiver.http_status(path) for path in ("/healthz", "/readyz", "/", "/readyz?x=1")] == [200, 200, 404, 200]
     for request in (b"\0" * 10_000, b"POST /healthz HTTP/1.1\r\n\r\n", b"\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", receiver.health_port), timeout=5) as connection:

@@ -12,7 +12,6 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation
-
 from tests.shared.raw_sender import (
     CT_IMAGE_STORAGE,
     EXPLICIT_LITTLE,

@@ -1,0 +1,68 @@
+"""Coverage-guided fuzzing of everything that reads a stranger's bytes: `make fuzz` (atheris).
+
+Whatever arrives has to end in an event, a refusal or an abort; any other exception is a find.
+"""
+
+import sys
+
+import atheris
+
+with atheris.instrument_imports():
+    from storescp.acceptance import Policy, answer
+    from storescp.dimse import DimseError, MessageReader
+    from storescp.identifiers import UnreadableDataSet, read_identifiers
+    from storescp.part10 import file_head
+    from storescp.pdu import AssociateReject, encode_associate_accept, encode_associate_reject
+    from storescp.uids import is_usable_uid
+    from storescp.upper_layer import AssociateRequested, Fragment, ReleaseRequested, State, UpperLayer
+
+POLICY = Policy("STORESCP", False, frozenset(), frozenset(), 16384)
+SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")
+
+
+def one_input(data: bytes) -> None:
+    """The first byte chooses what is read; an association is accepted at once, or the bytes have to ask for it."""
+    if not data:
+        return
+    choice, rest = data[0] % 6, data[1:]
+    if choice < len(SYNTAXES):
+        read(rest, SYNTAXES[choice])
+    else:
+        converse(rest, is_established=choice == 5)
+
+
+def read(data: bytes, syntax: str) -> None:
+    """Read identifiers, and what becomes of them."""
+    try:
+        found = read_identifiers(data, syntax)
+    except UnreadableDataSet:
+        return
+    if is_usable_uid(found.sop_class) and is_usable_uid(found.sop_instance):
+        assert file_head(found.sop_class, found.sop_instance, syntax, "FUZZ")[128:132] == b"DICM"
+
+
+def converse(data: bytes, is_established: bool) -> None:
+    """Be an acceptor."""
+    layer = UpperLayer(16384)
+    if is_established:
+        layer.state = State.ESTABLISHED
+    reader = MessageReader(frozenset({1}))
+    try:
+        for event in layer.receive(memoryview(data)):
+            if isinstance(event, Fragment):
+                reader.take(event)
+            elif isinstance(event, AssociateRequested):
+                decision = answer(event.request, POLICY)
+                if isinstance(decision, AssociateReject):
+                    assert layer.reject(decision) == encode_associate_reject(decision)
+                else:
+                    assert layer.accept(decision) == encode_associate_accept(decision)
+            elif isinstance(event, ReleaseRequested):
+                layer.release()
+    except DimseError:
+        layer.abort()
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
