@@ -16,7 +16,7 @@ from release_checkout import ARGUMENTS, IMAGE, command, git
 from storescp_cfn.marketplace import bundle, listing, software
 from storescp_cfn.marketplace.errors import BadInputError
 from storescp_cfn.marketplace.source import SEMANTIC_VERSION, release_notes
-from storescp_cfn.template import regions, render
+from storescp_cfn.template import Release, regions, render
 
 FILES = {
     "SHA256SUMS",
@@ -154,30 +154,34 @@ def test_the_parameter_reference_has_every_parameter(release):
     assert set(re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE)) == set(render().to_dict()["Parameters"])
 
 
-def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        statement for policy in role["Properties"]["Policies"] for statement in policy["PolicyDocument"]["Statement"]
-    ]
+def statements(template: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every statement that grants a role something, with the logical id that it stands in."""
+    found = []
+    for name, resource in template["Resources"].items():
+        properties = resource["Properties"]
+        documents = [policy["PolicyDocument"] for policy in properties.get("Policies", ())]
+        if resource["Type"] == "AWS::IAM::ManagedPolicy":
+            documents.append(properties["PolicyDocument"])
+        found += [(name, statement) for document in documents for statement in document["Statement"]]
+    return found
 
 
-def test_a_paid_listing_s_receiver_gets_its_product_code_and_one_permission_more(pristine):
+def test_a_paid_listing_s_receiver_gets_its_product_code_and_one_permission_more():
     free, paid = (
-        json.loads(render(bundle.Release(version="1.2.0", image=IMAGE, product_code=code)).to_json())
+        json.loads(render(Release(version="1.2.0", image=IMAGE, product_code=code)).to_json())
         for code in ("", "abc123")
     )
     assert "abc123" not in json.dumps(free) and "aws-marketplace" not in json.dumps(free)
     changed = {name for name in free["Resources"] if free["Resources"][name] != paid["Resources"][name]}
     (task,) = (name for name in changed if free["Resources"][name]["Type"] == "AWS::ECS::TaskDefinition")
-    (role,) = changed - {task}
-    environment = paid["Resources"][task]["Properties"]["ContainerDefinitions"][0]["Environment"]
-    assert {"Name": "PRODUCT_CODE", "Value": "abc123"} in environment
-    assert paid["Resources"][task]["Properties"]["TaskRoleArn"] == {"Fn::GetAtt": [role, "Arn"]}
-    before, after = (
-        template["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
-        for template in (free, paid)
-    )
-    (more,) = (statement for statement in after if statement not in before)
-    assert (more["Action"], len(after)) == (["aws-marketplace:RegisterUsage"], len(before) + 1)
+    (policy,) = changed - {task}
+    definition = paid["Resources"][task]["Properties"]
+    assert {"Name": "PRODUCT_CODE", "Value": "abc123"} in definition["ContainerDefinitions"][0]["Environment"]
+    ((granted_in, more),) = (each for each in statements(paid) if each not in statements(free))
+    assert (granted_in, more["Effect"], more["Action"]) == (policy, "Allow", ["aws-marketplace:RegisterUsage"])
+    role = definition["TaskRoleArn"]["Fn::GetAtt"][0]
+    attached = paid["Resources"][role]["Properties"].get("ManagedPolicyArns", [])
+    assert policy == role or {"Ref": policy} in attached
 
 
 def test_a_paid_listing_says_so_in_its_instructions(pristine, tmp_path):

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -89,7 +90,8 @@ class Node:
 class Arrow:
     """A line through points, from one node to another, with the number of the step that it is.
 
-    proof: the resource whose definition names the other resource, as (logical id or type, logical id or type);
+    proof: the resource whose definition names the other resource, as (logical id or type, logical id or
+    type), where * stands for any letters;
     none where an end is outside the template.
     via: a node that the line passes through, if it is drawn.
     """
@@ -229,7 +231,7 @@ NODES: tuple[Node, ...] = (
         FOOT,
         "IAM",
         _count("role", "AWS::IAM::Role"),
-        ("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::RolePolicy"),
+        ("AWS::IAM::Role", "AWS::IAM::ManagedPolicy"),
     ),
     Node("key", "AWSKeyManagementService", GATE, FOOT, "KMS key", "optional, yours", parameter="KmsKeyARN"),
     Node(
@@ -310,12 +312,12 @@ ARROWS: tuple[Arrow, ...] = (
         ((LEFT + HALF, LOWER), (MIDDLE - HALF, LOWER)),
         5,
         ((LEFT + MIDDLE) / 2, LOWER),
-        proof=("AWS::IAM::Role", "LandingBucket"),
+        proof=("ImportJob*", "LandingBucket"),
     ),
     Arrow(
         ("datastore", "results"),
         ((MIDDLE + HALF, LOWER), (FAR - HALF, LOWER)),
-        proof=("AWS::IAM::Role", "ResultsBucket"),
+        proof=("ImportJob*", "ResultsBucket"),
     ),
     Arrow(
         ("datastore", "events"),
@@ -454,7 +456,11 @@ def _mentions(resources: Resources, what: str, other: str) -> bool:
 
 
 def _named(resources: Resources, id_or_type: str) -> list[str]:
-    return [name for name, resource in resources.items() if id_or_type in (name, resource["Type"])]
+    return [
+        name
+        for name, resource in resources.items()
+        if fnmatchcase(name, id_or_type) or fnmatchcase(resource["Type"], id_or_type)
+    ]
 
 
 @cache
