@@ -10,7 +10,7 @@ from release_checkout import command
 
 from storescp_cfn.marketplace import cost, links
 from storescp_cfn.marketplace.errors import BadInputError
-from storescp_cfn.template import regions, render
+from storescp_cfn.template import metrics, regions, render
 
 WORK = cost.Workload(50, 200, 0.5)
 
@@ -53,6 +53,15 @@ def test_one_job_an_image_costs_more_and_at_last_cannot_keep_up(deployment):
     flood = cost.estimate(cost.Workload(1000, 100, 0.5), deployment)
     assert not flood.theirs_keeps_up
     assert "cannot keep up" in cost.notes(flood)[-1]
+
+
+def test_the_deployment_is_the_template_s(deployment):
+    template = render().to_dict()
+    types = [resource["Type"] for resource in template["Resources"].values()]
+    assert deployment.alarms == types.count("AWS::CloudWatch::Alarm")
+    assert deployment.importer_gb > 0
+    assert deployment.metrics >= len({*metrics.OF_RECEIVER, *metrics.OF_IMPORTER})
+    assert deployment.tasks == int(template["Parameters"]["TaskDesiredCount"]["Default"])
 
 
 def test_large_studies_are_counted_as_the_batches_that_they_need(deployment):

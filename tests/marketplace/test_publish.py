@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
+import pty
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -201,6 +206,7 @@ def test_a_change_set_that_never_ends_is_left_with_a_sentence(aws, bring, monkey
         ({"platforms": ("linux/amd64",)}, "lacks linux/arm64: build it with --platform linux/amd64,linux/arm64"),
         ({"single": True}, "is of one architecture only"),
         ({"attestation": True}, "carries an attestation, which Marketplace refuses"),
+        ({"layer_attestation": True}, "carries an attestation, which Marketplace refuses"),
         ({"missing": "linux/arm64"}, "for linux/arm64, which is not in the registry"),
     ],
 )
@@ -362,3 +368,43 @@ def test_a_bundle_that_is_not_as_it_was_packaged_is_refused(aws, release, pristi
     assert ended.returncode == 1
     assert re.fullmatch(r"Error: .* run `package` (again|first)\.\n", ended.stderr)
     assert aws.calls == []
+
+
+def on_a_terminal(checkout: Path, environment: dict[str, str], arguments: list[str], typed: str) -> tuple[int, str]:
+    """Run the command line on a terminal of its own, type a line when asked; its exit code and what it showed."""
+    code = "from storescp_cfn.cli import main; main(prog_name='storescp-cfn')"
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(
+        command, cwd=checkout, env=os.environ | environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while chunk := _read(ours):
+            shown += chunk
+            if b"to publish it" in shown and typed:
+                os.write(ours, typed.encode() + b"\n")
+                typed = ""
+    os.close(ours)
+    return process.returncode, shown.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError as error:  # Linux says EIO when the other end of a terminal has been closed.
+        assert error.errno == errno.EIO
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("typed", "ends", "intents"),
+    [("1.2.0", 0, ["VALIDATE", "APPLY"]), ("yes", 1, ["VALIDATE"]), ("1.2", 1, ["VALIDATE"])],
+)
+def test_on_a_terminal_the_version_has_to_be_typed(aws, release, pristine, typed, ends, intents):
+    aws.outcomes = [(["SUCCEEDED"], [], ""), (["SUCCEEDED"], [], "")]
+    environment = aws.environment() | {"PYTHONPATH": str(pristine / "src")}
+    code, shown = on_a_terminal(pristine, environment, ["publish", str(release.folder), "--apply"], typed)
+    assert "A public version can never be changed. Type 1.2.0 to publish it" in shown
+    assert (code, started(aws)) == (ends, intents)
+    assert ("Not confirmed: nothing was published." in shown) is (ends == 1)

@@ -126,13 +126,17 @@ class Aws(ThreadingHTTPServer):
     ) -> str:
         """Put an image index there, with a manifest for each platform; returns its digest.
 
-        attestation: adds buildx's attestation entry; single: pushes the first platform's manifest without an index.
+        attestation: adds buildx's attestation entry; layer_attestation: makes each manifest's layer one; single:
+        pushes the first platform's manifest without an index.
         missing: a platform whose manifest is named but not there.
         """
         entries = []
         for platform in platforms:
             system, _, architecture = platform.partition("/")
-            manifest = json.dumps({"mediaType": MANIFEST, "config": {"digest": f"sha256:{platform}"}})
+            kind = "application/vnd.in-toto+json" if more.get("layer_attestation") else f"{MANIFEST}.layer"
+            manifest = json.dumps(
+                {"mediaType": MANIFEST, "config": {"digest": f"sha256:{platform}"}, "layers": [{"mediaType": kind}]}
+            )
             digest = _digest(manifest)
             if platform != more.get("missing"):
                 self.images[repository][digest] = (digest, manifest)

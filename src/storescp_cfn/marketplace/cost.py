@@ -68,6 +68,7 @@ class Deployment:
     retention_days: int
     alarms: int
     metrics: int
+    importer_gb: float = 0.0
 
 
 def deployment_of(template: Mapping[str, Any]) -> Deployment:
@@ -85,6 +86,11 @@ def deployment_of(template: Mapping[str, Any]) -> Deployment:
         retention_days=int(default("RetentionDays")),
         alarms=sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in resources),
         metrics=CUSTOM_METRICS,
+        importer_gb=sum(
+            resource["Properties"].get("MemorySize", 128) / 1024
+            for resource in resources
+            if resource["Type"] == "AWS::Lambda::Function"
+        ),
     )
 
 
@@ -139,7 +145,6 @@ TRANSITIONS_AN_IMAGE, CALLS_AN_IMAGE, WRITES_AN_IMAGE, QUEUE_CALLS_AN_IMAGE = 10
 JOBS_A_SECOND = 1
 # What a job writes into the results bucket: the manifest and its lists.
 RESULT_OBJECTS_A_JOB = 3
-LAMBDA_GB = 0.25
 # Our importer: woken each minute, and twice a batch (it closed, its job ended); a second of work for a batch.
 WAKE_UPS_A_BATCH, SECONDS_A_BATCH, SECONDS_A_MINUTE_CALL = 2, 2.0, 0.1
 # Ledger: the batch item some six times, its study items twice, the lease twice a wake-up.
@@ -191,7 +196,7 @@ def _count(work: Workload, ours: Deployment) -> list[_Row]:
     return [
         *_running(work, ours),
         *_storing(work, ours, batches),
-        *_importing(work, batches),
+        *_importing(work, ours, batches),
         *_watching(work, ours),
     ]
 
@@ -257,9 +262,10 @@ def _storing(work: Workload, ours: Deployment, batches: float) -> list[_Row]:
     ]
 
 
-def _importing(work: Workload, batches: float) -> list[_Row]:
+def _importing(work: Workload, ours: Deployment, batches: float) -> list[_Row]:
     wake_ups = MINUTES_A_MONTH + WAKE_UPS_A_BATCH * batches
-    gb_seconds = LAMBDA_GB * (MINUTES_A_MONTH * SECONDS_A_MINUTE_CALL + WAKE_UPS_A_BATCH * batches * SECONDS_A_BATCH)
+    busy_seconds = MINUTES_A_MONTH * SECONDS_A_MINUTE_CALL + WAKE_UPS_A_BATCH * batches * SECONDS_A_BATCH
+    gb_seconds = ours.importer_gb * busy_seconds
     their_calls = CALLS_AN_IMAGE * work.images
     writes = WRITES_A_BATCH * batches + WRITES_A_STUDY * work.studies + WRITES_A_WAKE_UP * wake_ups
     return [

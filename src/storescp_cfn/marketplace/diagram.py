@@ -126,16 +126,6 @@ def _watching(found: Resources) -> str:
     return ", ".join(parts)
 
 
-def _tasks(found: Resources) -> str:
-    counts = [
-        resource["Properties"].get("DesiredCount")
-        for resource in found.values()
-        if resource["Type"] == "AWS::ECS::Service"
-    ]
-    many = f"{counts[0]} tasks" if counts and isinstance(counts[0], int) else "Fargate tasks"
-    return f"{many}, in 2 or more zones"
-
-
 INNER, GATE, LEFT, MIDDLE, FAR = 350.0, 472.0, 616.0, 800.0, 986.0
 UPPER, LOWER, FOOT = 208.0, 396.0, 578.0
 NODES: tuple[Node, ...] = (
@@ -163,7 +153,7 @@ NODES: tuple[Node, ...] = (
         INNER,
         LOWER,
         "Receiver",
-        _tasks,
+        "AWS Fargate, 2 or more zones",
         (
             "AWS::ECS::Cluster",
             "AWS::ECS::Service",

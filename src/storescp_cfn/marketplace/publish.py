@@ -184,12 +184,22 @@ def check_image(ecr: Any, uri: str) -> str:
             acceptedMediaTypes=list(MANIFEST_TYPES),
         )
     present = {image["imageId"]["imageDigest"] for image in answer.get("images", ())}
+    for image in answer.get("images", ()):
+        layers = json.loads(image["imageManifest"]).get("layers", ())
+        if any("in-toto" in layer.get("mediaType", "") for layer in layers):
+            raise _attested(uri)
     for platform, name in manifests.items():
         if name not in present:
             raise BadInputError(
                 f"Image {uri} names {name} for {platform}, which is not in the registry: push it again."
             )
     return digest
+
+
+def _attested(uri: str) -> BadInputError:
+    return BadInputError(
+        f"Image {uri} carries an attestation, which Marketplace refuses: build it with --provenance=false --sbom=false."
+    )
 
 
 def _manifests(uri: str, index: dict[str, Any]) -> dict[str, str]:
@@ -201,10 +211,7 @@ def _manifests(uri: str, index: dict[str, Any]) -> dict[str, str]:
         platform = entry.get("platform", {})
         name = f"{platform.get('os', 'unknown')}/{platform.get('architecture', 'unknown')}"
         if name == "unknown/unknown" or "vnd.docker.reference.type" in entry.get("annotations", {}):
-            raise BadInputError(
-                f"Image {uri} carries an attestation, which Marketplace refuses: "
-                "build it with --provenance=false --sbom=false."
-            )
+            raise _attested(uri)
         found[name] = entry["digest"]
     missing = [platform for platform in PLATFORMS if platform not in found]
     if missing:
