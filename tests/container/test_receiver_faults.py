@@ -196,15 +196,17 @@ def test_sigterm_lets_senders_finish_and_takes_no_new_ones(tmp_path: Path) -> No
 
 def test_sigterm_cuts_what_does_not_end_and_keeps_what_was_acknowledged(tmp_path: Path) -> None:
     with S3Sink() as sink:
-        settings = bucket_settings(sink, STOP_SECONDS="1")
-        with running_receiver(tmp_path, **settings) as receiver:
-            with RawSender(receiver.port) as endless, RawSender(receiver.port) as idle:
-                assert idle.store("1.2.1").status == SUCCESS
-                endless.send_command(store_command("1.2.666"))
-                endless.send_data(data_set("1.2.666", pixels=LARGE)[:-2], last=False)
-                receiver.terminate()
-                assert receiver.wait() == 0
-                assert idle.receive_pdu()[0] == endless.receive_pdu()[0] == 0x07
+        with (
+            running_receiver(tmp_path, **bucket_settings(sink, STOP_SECONDS="1")) as receiver,
+            RawSender(receiver.port) as endless,
+            RawSender(receiver.port) as idle,
+        ):
+            assert idle.store("1.2.1").status == SUCCESS
+            endless.send_command(store_command("1.2.666"))
+            endless.send_data(data_set("1.2.666", pixels=LARGE)[:-2], last=False)
+            receiver.terminate()
+            assert receiver.wait() == 0
+            assert idle.receive_pdu()[0] == endless.receive_pdu()[0] == 0x07
         assert list(sink.instances()) == ["1.2.1"]
         assert sink.uploads == {}
         assert_manifests_count_what_was_acknowledged(sink, 1)
