@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from marketplace_stub import PRODUCT, REGISTRY
 from release_checkout import ARGUMENTS, IMAGE, command, git
 
+from storescp_cfn import cli
 from storescp_cfn.marketplace import bundle, listing, software
 from storescp_cfn.marketplace.errors import BadInputError
 from storescp_cfn.marketplace.source import SEMANTIC_VERSION, release_notes
@@ -224,11 +226,12 @@ BAD = {
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), BAD.values(), ids=BAD.keys())
-def test_bad_input_is_one_sentence_and_nothing_is_written(arguments, sentence, pristine, tmp_path):
+def test_bad_input_is_one_sentence_and_nothing_is_written(arguments, sentence, pristine, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "__file__", str(pristine / "src/storescp_cfn/cli.py"))
     given = dict.fromkeys(arguments[::2])
     kept = [part for pair in zip(ARGUMENTS[::2], ARGUMENTS[1::2], strict=True) if pair[0] not in given for part in pair]
-    ended = command(pristine)("package", *kept, *arguments, "--output", str(tmp_path / "dist"))
-    assert ended.returncode == 1
+    ended = CliRunner().invoke(cli.main, ["package", *kept, *arguments, "--output", str(tmp_path / "dist")])
+    assert (ended.exit_code, ended.stdout) == (1, "")
     assert re.fullmatch(rf"Error: [^\n]*{sentence}[^\n]*\n", ended.stderr), ended.stderr
     assert list(tmp_path.iterdir()) == []
 
