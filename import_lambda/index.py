@@ -31,6 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import boto3
@@ -123,6 +124,7 @@ def opened_at(batch_id: str) -> float:
     return datetime.strptime(match[1], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC).timestamp()
 
 
+@lru_cache(10_000)
 def is_batch_id(text: str) -> bool:
     """Say whether `text` is a batch id with a time that exists."""
     try:
@@ -505,9 +507,11 @@ class Batch:
 
     def item(self) -> Item:
         """The item as it is written; only unsettled batches are in the index `Unsettled`."""
-        item = {one.name: getattr(self, one.name) for one in fields(self)}
-        item |= {"pk": f"BATCH#{self.batch}", "sk": "BATCH"}
+        item = {**vars(self), "pk": f"BATCH#{self.batch}", "sk": "BATCH"}
         return item if self.state in FINAL_STATES else item | {"unsettled": "1"}
+
+
+BATCH_FIELDS = {name: type(value) for name, value in vars(Batch("")).items()}
 
 
 def tally(batch: Batch) -> Counter[str]:
@@ -522,16 +526,15 @@ def tally(batch: Batch) -> Counter[str]:
 
 def batch_in(item: Item) -> Batch:
     """Read a batch item; raise Malformed if a field is not what `Batch` says."""
-    values = {one.name: item[one.name] for one in fields(Batch) if one.name in item}
+    values = {name: item[name] for name in BATCH_FIELDS if name in item}
     name = str(item.get("pk"))
     if not is_batch_id(str(values.get("batch"))) or name != f"BATCH#{values['batch']}":
         raise Malformed(f"ledger item {name}: batch is not a batch id, or not the item's own")
     if values.get("state") not in STATES or "revision" not in values:
         raise Malformed(f"ledger item {name}: state or revision is missing or unknown")
-    example = Batch("")
     for field_name, value in values.items():
-        if type(value) is not type(getattr(example, field_name)):
-            raise Malformed(f"ledger item {name}: {field_name} is not {type(getattr(example, field_name)).__name__}")
+        if type(value) is not BATCH_FIELDS[field_name]:
+            raise Malformed(f"ledger item {name}: {field_name} is not {BATCH_FIELDS[field_name].__name__}")
     return Batch(**values)
 
 
@@ -739,22 +742,28 @@ class Importer:
                 self.lease.rung, idle = False, 0
 
     def one_pass(self) -> None:
-        """Move every batch one step on, oldest first; then start jobs, oldest first."""
-        ids = self.discover()
-        for batch_id in ids:
-            self.guarded(batch_id, self.advance)
-        started = 0
-        for batch_id in ids + [one for one in sorted(self.known) if one not in ids]:
-            batch = self.known.get(batch_id)
-            if batch is None or batch.state not in {CLOSED, STARTING} or not self.is_due(batch):
-                continue
-            if self.starting_ends or self.jobs_at_work() >= self.settings.max_concurrent_jobs:
+        """Take one step of every batch and start jobs, both oldest first; settle while the quota makes starts wait."""
+        steps, tried = self.discover(), set[str]()
+        while True:
+            waiting = None if self.starting_ends else self.oldest_waiting(tried)
+            if waiting and (not steps or self.aws.now() >= self.next_start):
+                if len(tried) == STARTS_PER_PASS:
+                    self.again = True
+                    waiting, self.starting_ends = None, True
+                    continue
+                tried.add(waiting)
+                self.guarded(waiting, self.start)
+            elif steps:
+                self.guarded(steps.pop(0), self.advance)
+            else:
                 return
-            if started == STARTS_PER_PASS:
-                self.again = True
-                return
-            self.guarded(batch_id, self.start)
-            started += 1
+
+    def oldest_waiting(self, tried: set[str]) -> str | None:
+        """The batch whose job is to be started next; None if there is none, or if enough jobs are running."""
+        batches = [one for one in self.known.values() if one.batch not in tried and self.is_due(one)]
+        waiting = [one.batch for one in batches if one.state in {CLOSED, STARTING}]
+        busy = sum(1 for one in self.known.values() if one.state == IMPORTING)
+        return min(waiting) if waiting and busy < self.settings.max_concurrent_jobs else None
 
     def check(self) -> None:
         """Between steps: raise if the time is over or somebody else works now."""
@@ -813,9 +822,6 @@ class Importer:
         """Say whether its time has come; a time too far ahead was written by a clock that is wrong."""
         ahead = epoch(batch.next_try_at) - self.aws.now() if batch.next_try_at else 0.0
         return ahead <= 0 or ahead > 2 * SLOW_RETRY_SECONDS
-
-    def jobs_at_work(self) -> int:
-        return sum(1 for batch in self.known.values() if batch.state == IMPORTING)
 
     def save(self, batch: Batch) -> None:
         """Write the item if it still is the one that was read, else raise Conflict."""

@@ -1,5 +1,5 @@
-"""The importer at its boto3 edge, against services that speak HTTP: S3, DynamoDB and IAM of ministack, and the emulator of
-HealthImaging, which checks requests against the service model. The function's key may do what it needs and no more.
+"""The importer at its boto3 edge, against services that speak HTTP: S3, DynamoDB and IAM of ministack, and the emulator
+of HealthImaging, which checks requests against the service model. The function's key may do what it needs and no more.
 """
 
 from __future__ import annotations

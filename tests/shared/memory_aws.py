@@ -12,7 +12,6 @@ long as it is told, works asynchronously, writes its results late, and judges an
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -109,7 +108,7 @@ class World:
     job_seconds: float = 20.0
     job_seconds_per_file: float = 0.005
     manifest_lag_seconds: float = 0.0
-    index_lag_calls: int = 0  # queries of the index that still see the item as it was
+    call_seconds: float = 0.0  # what each call of the importer takes
     on_job_end: Callable[[MemoryJob], None] | None = None
 
     buckets: dict[str, Bucket] = field(default_factory=lambda: {LANDING: Bucket(), RESULTS: Bucket()})
@@ -117,6 +116,7 @@ class World:
     index: dict[str, index.Item] = field(default_factory=dict)
     jobs: dict[str, MemoryJob] = field(default_factory=dict)
     running: dict[str, MemoryJob] = field(default_factory=dict)
+    by_token: dict[str, MemoryJob] = field(default_factory=dict)
     late_results: list[tuple[float, str, bytes]] = field(default_factory=list)
     image_sets: Counter[str] = field(default_factory=Counter)  # imports by object key
     failures_left: dict[str, int] = field(default_factory=dict)
@@ -126,6 +126,7 @@ class World:
     puts: int = 0
     peak_jobs: int = 0
     start_times: list[float] = field(default_factory=list)
+    started: int = 0
     quarantined_versions: Counter[str] = field(default_factory=Counter)
 
     # - S3 -
@@ -145,9 +146,9 @@ class World:
     # - HealthImaging -
 
     def start(self, name: str, token: str, input_prefix: str, output_prefix: str) -> MemoryJob:
-        for known in self.jobs.values():
-            if known.token == token and self.time - known.job.submitted_at <= self.token_seconds:
-                return known
+        known = self.by_token.get(token)
+        if known is not None and self.time - known.job.submitted_at <= self.token_seconds:
+            return known
         if self.starts_per_second:
             refill = (self.time - self.tokens_at) * self.starts_per_second
             self.tokens, self.tokens_at = min(self.starts_burst, self.tokens + refill), self.time
@@ -157,16 +158,20 @@ class World:
         if len(self.running) >= self.concurrent_jobs:
             raise index.error_of("ServiceQuotaExceededException", 402)
         files = [stored.found.key for stored in self.buckets[LANDING].below(input_prefix)]
-        number = f"{len(self.start_times):032x}"
+        number = f"{self.started:032x}"
+        self.started += 1
         job = index.Job(number, name, "SUBMITTED", self.time)
         ends_at = self.time + self.job_seconds + self.job_seconds_per_file * len(files)
         self.jobs[number] = self.running[number] = MemoryJob(job, token, input_prefix, output_prefix, ends_at, files)
+        self.by_token[token] = self.jobs[number]
         self.start_times.append(self.time)
         self.peak_jobs = max(self.peak_jobs, len(self.running))
         return self.jobs[number]
 
     def tick(self) -> None:
         """Let HealthImaging do what is due."""
+        if not self.running and not self.late_results:
+            return
         for job in [job for job in self.running.values() if job.ends_at <= self.time]:
             del self.running[job.job.id]
             self.end(job)
@@ -231,6 +236,13 @@ class World:
                 self.put(RESULTS, folder + name, text.encode())
 
 
+def duplicate(item: index.Item | None) -> index.Item:
+    """An item as DynamoDB returns it: nobody else's. None stays what it is."""
+    if item is None:
+        return item  # type: ignore[return-value]
+    return {name: list(value) if isinstance(value, list) else value for name, value in item.items()}
+
+
 class MemoryAws:
     """What one importer sees of a `World`; implements `index.Aws`.
 
@@ -254,6 +266,7 @@ class MemoryAws:
         self.number += 1
         number = self.number
         self.world.calls[name] += 1
+        self.world.time += self.world.call_seconds
         self.world.tick()
         if self.interrupt:
             self.interrupt("before", number, name)
@@ -314,20 +327,20 @@ class MemoryAws:
     # - DynamoDB -
 
     def get_item(self, pk: str, sk: str) -> index.Item | None:
-        item: index.Item | None = self.call("dynamodb:get", lambda: copy.deepcopy(self.world.ledger[pk].get(sk)))
+        item: index.Item | None = self.call("dynamodb:get", lambda: duplicate(self.world.ledger[pk].get(sk)))
         return item
 
     def query(self, pk: str, sk_prefix: str) -> list[index.Item]:
         def querying() -> list[index.Item]:
             rows = self.world.ledger[pk].items() if pk in self.world.ledger else ()
-            return [copy.deepcopy(item) for sk, item in sorted(rows) if sk.startswith(sk_prefix)]
+            return [duplicate(item) for sk, item in sorted(rows) if sk.startswith(sk_prefix)]
 
         items: list[index.Item] = self.call("dynamodb:query", querying)
         return items
 
     def unsettled(self) -> list[index.Item]:
         def querying() -> list[index.Item]:
-            return [copy.deepcopy(item) for _, item in sorted(self.world.index.items())]
+            return [duplicate(item) for _, item in sorted(self.world.index.items())]
 
         items: list[index.Item] = self.call("dynamodb:query", querying)
         return items
@@ -340,7 +353,7 @@ class MemoryAws:
                 holds = name and name in old and (old[name] == value or (operator == "<=" and old[name] < value))
                 if not holds:
                     raise index.error_of("ConditionalCheckFailedException", 400)
-            self.world.ledger[pk][sk] = copy.deepcopy(item)
+            self.world.ledger[pk][sk] = duplicate(item)
             if sk == "BATCH":
                 self.world.index.pop(pk, None)
                 if "unsettled" in item:

@@ -1,0 +1,159 @@
+"""From the last image to the image set: one job a batch beside one job an image, on a virtual clock.
+
+    python -m benchmarks.import_latency
+
+HealthImaging is the one of the importer's tests, in memory: StartDICOMImportJob once a second with a burst of two, a
+hundred jobs at once (the documented quotas). How long a job takes is documented nowhere, so it is an assumption, the
+same for both ways and printed with each row. The batches are made by the receiver's own code with its own defaults. Seconds
+are virtual: they say what the quotas allow, and not how fast this machine is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from import_scenarios import close_batch
+from memory_aws import LANDING, SETTINGS, MemoryAws, World
+
+import index
+from storescp.batch import Batch, Batches, Instance, Lane, Limits
+from storescp.settings import read_settings
+
+DOORBELL_SECONDS = 1.0  # from an event to the function's first call
+CALL_SECONDS = 0.03  # each of its calls
+SLICES = 1_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a way of importing needed for one study."""
+
+    jobs: int
+    seconds_after_last_image: float
+
+
+def arrivals(associations: int) -> list[float]:
+    """When each slice is stored: 27 a second over one association; 10 associations a second of one image each."""
+    return [number / (27.0 if associations == 1 else 10.0) for number in range(SLICES)]
+
+
+def a_world(job_seconds: float) -> World:
+    return World(job_seconds=job_seconds, job_seconds_per_file=0.005, call_seconds=CALL_SECONDS)
+
+
+def instance_key(batch: str, number: int) -> str:
+    return f"incoming/{batch}/1.2.3/1.2.3.1/1.2.3.1.{number}.dcm"
+
+
+def one_job_a_batch(stored_at: list[float], job_seconds: float) -> Outcome:
+    """Receiver's batches, doorbells, importer."""
+    world = a_world(job_seconds)
+    begun = world.time
+    limits = read_settings({}, cores=2)
+    batches = Batches(
+        Limits(
+            limits.batch_quiet_seconds, limits.batch_max_age_seconds, limits.batch_max_instances, limits.batch_max_bytes
+        ),
+        "9f3a61c2",
+    )
+    pending = list(enumerate(stored_at))
+    bells: list[float] = []
+    world.on_job_end = lambda job: bells.append(job.ends_at + DOORBELL_SECONDS)
+    while pending or batches.shared.open or world.running or bells:
+        receive_due(world, batches, pending, begun)
+        for closed in batches.close_due(world.time - begun, datetime.fromtimestamp(world.time, UTC)):
+            put_manifest(world, closed)
+            bells.append(world.time + DOORBELL_SECONDS)
+        if bells and min(bells) <= world.time:
+            bells = [bell for bell in bells if bell > world.time]
+            index.reconcile(MemoryAws(world), SETTINGS, world.time + 870)
+        world.time += 0.05
+        world.tick()
+    last = max(job.ends_at for job in world.jobs.values())
+    assert sum(world.image_sets.values()) == SLICES, "not every slice was imported, or one was twice"
+    return Outcome(len(world.jobs), last - begun - stored_at[-1])
+
+
+def receive_due(world: World, batches: Batches, pending: list[tuple[int, float]], begun: float) -> None:
+    lane: Lane = batches.shared
+    while pending and begun + pending[0][1] <= world.time:
+        number, at = pending.pop(0)
+        stamp = datetime.fromtimestamp(begun + at, UTC)
+        instance = Instance("1.2.3", "1.2.3.1", f"1.2.3.1.{number}", "CT1")
+        batch = batches.assign(lane, instance, 524_288, at, stamp)
+        world.put(LANDING, instance_key(batch.batch_id, number), b"DICM%d" % number)
+        batches.stored(batch, instance, 524_288, at, stamp)
+
+
+def put_manifest(world: World, batch: Batch) -> None:
+    close_batch(world, batch.batch_id, batch.instances_stored, world.time)
+
+
+def one_job_an_image(stored_at: list[float], job_seconds: float) -> Outcome:
+    """Every image starts a job as soon as the quotas allow; nothing else costs it any time."""
+    world = a_world(job_seconds)
+    begun, waiting, number = world.time, list[int](), 0
+    while number < SLICES or waiting or world.running:
+        while number < SLICES and begun + stored_at[number] <= world.time:
+            world.put(LANDING, instance_key(f"one-{number}", number), b"DICM%d" % number)
+            waiting.append(number)
+            number += 1
+        with contextlib.suppress(index.TryLater):
+            while waiting:
+                world.start(
+                    f"one-{waiting[0]}", f"one-{waiting[0]}", f"incoming/one-{waiting[0]}/", f"jobs/{waiting[0]}/"
+                )
+                waiting.pop(0)
+        world.time += 0.05
+        world.tick()
+    return Outcome(len(world.jobs), max(job.ends_at for job in world.jobs.values()) - begun - stored_at[-1])
+
+
+def drain(count: int) -> tuple[float, bool]:
+    """Seconds until the last of `count` waiting batches has its job, and whether they were started in order."""
+    world = a_world(30.0)
+    for number in range(1, count + 1):
+        batch = f"20261118T{number:09d}Z-9f3a61c2-{number:04d}"
+        world.put(LANDING, instance_key(batch, number), b"DICM%d" % number)
+        close_batch(world, batch, 1, world.time)
+    begun = world.time
+    while len(world.jobs) < count:
+        index.reconcile(MemoryAws(world), SETTINGS, world.time + 870)
+        world.time += 1
+    names = [job.job.name for job in world.jobs.values()]
+    return world.start_times[-1] - begun, names == sorted(names)
+
+
+def quietly(function: Callable[[], Outcome]) -> Outcome:
+    """The importer prints its log; a table is to be read."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return function()
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"A study of {SLICES} slices; seconds from the last image to the end of the last job (virtual clock).")
+    print("HealthImaging as documented: 1 start a second (burst 2), 100 jobs at once.\n")
+    print(f"{'associations':>12} {'a job takes':>22} {'one job a batch':>22} {'one job an image':>22} {'ratio':>8}")
+    for associations in (1, 1_000):
+        for job_seconds in (1.0, 5.0, 10.0, 30.0):
+            stored_at = arrivals(associations)
+            ours = quietly(partial(one_job_a_batch, stored_at, job_seconds))
+            theirs = quietly(partial(one_job_an_image, stored_at, job_seconds))
+            ratio = theirs.seconds_after_last_image / ours.seconds_after_last_image
+            took = f"{job_seconds:g} s + 5 ms a file"
+            columns = [f"{each.seconds_after_last_image:8.1f} s {each.jobs:5d} jobs" for each in (ours, theirs)]
+            print(f"{associations:>12} {took:>22} {columns[0]:>22} {columns[1]:>22} {ratio:>7.0f}x")
+    with contextlib.redirect_stdout(io.StringIO()):
+        seconds, in_order = drain(100)
+    order = "oldest first" if in_order else "NOT in order"
+    print(f"\n100 batches waiting after an outage: all started after {seconds:.0f} s, {order}; the quota allows 98 s.")
+
+
+if __name__ == "__main__":
+    main()
