@@ -4,8 +4,8 @@
 
 HealthImaging is the one of the importer's tests, in memory: StartDICOMImportJob once a second with a burst of two, a
 hundred jobs at once (the documented quotas). How long a job takes is documented nowhere, so it is an assumption, the
-same for both ways and printed with each row. The batches are made by the receiver's own code with its own defaults. Seconds
-are virtual: they say what the quotas allow, and not how fast this machine is.
+same for both ways and printed with each row. The batches are made by the receiver's own code with its own defaults.
+Seconds are virtual: they say what the quotas allow, and not how fast this machine is.
 """
 
 from __future__ import annotations
