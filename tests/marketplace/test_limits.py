@@ -88,6 +88,59 @@ def named(limit: Limit, request: dict[str, Any], how: str) -> list[str]:
     return [said for said in violations(request) if f"{last} " in said.replace("[0]", "") and how in said]
 
 
+# Written down a second time, from the Catalog API reference and AWS's published shapes, not from our table.
+ECR = "DeliveryOptions[].Details.EcrDeliveryOptionDetails"
+DOCUMENTED = {
+    "*": {
+        "ChangeSet": 20,
+        "ChangeSetName": 100,
+        "ClientRequestToken": 64,
+        "ChangeSet[].ChangeName": 72,
+        "ChangeSet[].Entity.Identifier": 255,
+    },
+    "AddDeliveryOptions": {
+        "Version.VersionTitle": 64,
+        "Version.ReleaseNotes": 30000,
+        "DeliveryOptions": 4,
+        "DeliveryOptions[].DeliveryOptionTitle": 72,
+        f"{ECR}.ContainerImages": 50,
+        f"{ECR}.ContainerImages[]": 1000,
+        f"{ECR}.DeploymentResources": 4,
+        f"{ECR}.DeploymentResources[].Name": 255,
+        f"{ECR}.DeploymentResources[].Url": 255,
+        f"{ECR}.CompatibleServices": 4,
+        f"{ECR}.Description": 1000,
+        f"{ECR}.UsageInstructions": 4000,
+        f"{ECR}.AccessRoleArn": 200,
+    },
+    "AddRepositories": {"Repositories": 50, "Repositories[].RepositoryName": 256},
+    "CreateProduct": {"ProductTitle": 72},
+    "UpdateInformation": {
+        "ProductTitle": 72,
+        "ShortDescription": 1000,
+        "LongDescription": 5000,
+        "Sku": 5000,
+        "VideoUrls": 1,
+        "Highlights": 3,
+        "Highlights[]": 500,
+        "AdditionalResources": 3,
+        "AdditionalResources[].Text": 500,
+        "SupportDescription": 2000,
+        "Categories": 3,
+        "SearchKeywords": 15,
+        "SearchKeywords[]": 50,
+    },
+}
+
+
+def test_the_table_has_every_documented_limit_and_no_other():
+    ours: dict[str, dict[str, int]] = {}
+    for limit in LIMITS:
+        if limit.maximum is not None:
+            ours.setdefault(limit.change_type, {})[limit.field] = limit.maximum
+    assert ours == DOCUMENTED
+
+
 SIZED = [limit for limit in LIMITS if limit.maximum is not None]
 
 
