@@ -108,19 +108,27 @@ class Supervisor:
 
     def _fork(self, number: int) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # A signal between the fork and the worker's own handlers would run the supervisor's handler in the worker.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if not pid:
-            self._become_worker(number, ours, theirs)
+            self._become_worker(number, ours, theirs, unblocked)
         theirs.close()
         ours.setblocking(False)
         self._workers[number] = _Worker(number, pid, ours)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        if self._is_stopping:  # since the worker was due
+            os.kill(pid, signal.SIGTERM)
 
-    def _become_worker(self, number: int, ours: socket.socket, theirs: socket.socket) -> None:
+    def _become_worker(
+        self, number: int, ours: socket.socket, theirs: socket.socket, unblocked: set[signal.Signals | int]
+    ) -> None:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
             for signal_number in _SIGNALS:
                 signal.signal(signal_number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             ours.close()
             self._listener.close()
             for worker in self._workers.values():
@@ -142,7 +150,8 @@ class Supervisor:
             self._associations.clear(number)
             self._closed.clear(number)
             if self._is_stopping:
-                self._failed |= status != 0
+                # One that SIGTERM met before it could listen to it has nothing to lose.
+                self._failed |= status not in (0, signal.SIGTERM)
                 continue
             self._log.error("worker died", worker=number, status=os.waitstatus_to_exitcode(status))
             self._restart_at[number] = time.monotonic() + _RESTART_SECONDS
