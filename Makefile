@@ -133,7 +133,7 @@ audit: install .cache/audit/.installed ## Judge the template with other people's
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install npm)." >&2; exit 1; }
 	@echo "Installing rule sets into .cache/audit (two minutes, once) ..."
 	@mkdir -p .cache/audit && $(PYTHON) -m venv .cache/audit/venv
-	@.cache/audit/venv/bin/python -m pip install --quiet --requirement audit/requirements.txt
+	@.cache/audit/venv/bin/python -m pip install -qq --requirement audit/requirements.txt
 	@cp audit/package.json audit/package-lock.json .cache/audit/ && cd .cache/audit && npm ci --silent --no-audit --no-fund
 	@touch $@
 

@@ -44,23 +44,24 @@ ENVIRONMENT: dict[str, Any] = {
 }
 
 
-_NO_DEAD_LETTERS = Accepted(
+_DOORBELL = (
     "An event only wakes the importer, which looks at the facts; the next minute's wake-up makes up for a lost one, "
-    "and a queue of lost ones would have no reader. Failed runs and late batches have alarms.",
+    "and a queue of lost ones would have no reader. Failed runs and late batches have alarms."
+)
+_NO_DEAD_LETTERS = Accepted(
+    _DOORBELL,
     checkov=["CKV_AWS_116"],
     guard=["LAMBDA_DLQ_CHECK"],
-    nag=[
-        *notes.nag("LambdaDLQ", HIPAA, NIST_4, NIST_5, SERVERLESS),
-        *notes.nag("EventBusDLQ", SERVERLESS),
-        *notes.nag("LambdaAsyncFailureDestination", SERVERLESS),
-    ],
+    nag=notes.nag("LambdaDLQ", HIPAA, NIST_5, SERVERLESS),
 )
+_NO_DEAD_EVENTS = Accepted(_DOORBELL, nag=notes.nag("EventBusDLQ", SERVERLESS))
+_NO_FAILURE_DESTINATION = Accepted(_DOORBELL, nag=notes.nag("LambdaAsyncFailureDestination", SERVERLESS))
 _NOT_RESERVED = Accepted(
     "A new AWS account cannot reserve any concurrency: the stack would fail. A lease in the ledger lets one run work "
     "at a time.",
     checkov=["CKV_AWS_115"],
     guard=["LAMBDA_CONCURRENCY_CHECK"],
-    nag=notes.nag("LambdaConcurrency", HIPAA, NIST_4, NIST_5),
+    nag=notes.nag("LambdaConcurrency", HIPAA, NIST_5),
 )
 _NOT_IN_VPC = Accepted(
     "It calls AWS's own interfaces with its role and listens to nothing; in a VPC it would need a NAT gateway to reach "
@@ -72,7 +73,7 @@ _NOT_IN_VPC = Accepted(
 _NO_TRACES = Accepted(
     "Its log and metrics follow each batch; traces would need a permission on every resource.",
     nag=notes.nag("LambdaTracing", SERVERLESS),
-    trivy=["AWS-0066"],
+    others=["AWS-0066"],
 )
 _STEADY_RUNTIME = Accepted(
     "python3.13 is supported until June 2029; newer ones are not confirmed in every Region of HealthImaging.",
@@ -251,7 +252,7 @@ def _doorbell(logical_id: str, description: str, **when: Any) -> list[AWSObject]
     """A rule that wakes the importer, and the permission for exactly that rule to do so."""
     rule = Rule(
         logical_id,
-        Metadata=notes.metadata(description, _NO_DEAD_LETTERS),
+        Metadata=notes.metadata(description, _NO_DEAD_EVENTS),
         Description=description,
         State="ENABLED",
         Targets=[Target(Arn=GetAtt(IMPORTER, "Arn"), Id="Importer")],
@@ -305,7 +306,7 @@ def resources() -> list[AWSObject]:
         # Level-triggered: the next wake-up repairs a failed run; retries and dead letters would only repeat it.
         EventInvokeConfig(
             "ImporterInvocations",
-            Metadata=notes.metadata("Tries no event twice", _NO_DEAD_LETTERS),
+            Metadata=notes.metadata("Tries no event twice", _NO_FAILURE_DESTINATION),
             FunctionName=Ref(IMPORTER),
             Qualifier="$LATEST",
             MaximumRetryAttempts=0,

@@ -13,7 +13,7 @@ _ENCRYPTION = Accepted(
     checkov=["CKV_AWS_158"],
     guard=["CLOUDWATCH_LOG_GROUP_ENCRYPTED", "cloudwatch_log_group_encrypted_check"],
     nag=notes.nag("CloudWatchLogGroupEncrypted", HIPAA, NIST_4, NIST_5, PCI),
-    trivy=["AWS-0017"],
+    others=["AWS-0017"],
 )
 
 

@@ -35,7 +35,7 @@ _TOPIC_KEY = Accepted(
     checkov=["CKV_AWS_26"],
     guard=["SNS_ENCRYPTED_KMS"],
     nag=notes.nag("SNSEncryptedKMS", HIPAA, NIST_4, NIST_5, PCI),
-    trivy=["AWS-0095"],
+    others=["AWS-0095"],
 )
 
 

@@ -38,7 +38,11 @@ _SITE_NETWORKS = Accepted(
     "Hospitals send from networks, not from single addresses; everybody (0.0.0.0/0) is refused by the parameter.",
     guard=["SECURITY_GROUP_INGRESS_CIDR_NON_32_RULE"],
 )
-_DESCRIBED = Accepted("Every rule has a description; checkov does not look inside Fn::If.", checkov=["CKV_AWS_23"])
+_DESCRIBED = Accepted(
+    "Every rule has a description; checkov and trivy do not look inside Fn::If.",
+    checkov=["CKV_AWS_23"],
+    others=["AWS-0124"],
+)
 _DELETABLE = Accepted(
     "It holds no data, and deleting the stack must be able to remove it.",
     guard=["ELB_DELETION_PROTECTION_ENABLED", "elbv2_deletion_protection_enabled_check"],
@@ -47,14 +51,14 @@ _DELETABLE = Accepted(
 _REACHABLE = Accepted(
     "Hospitals without VPN or Direct Connect send over the internet, from the networks of PeerCIDR1 to 3 only; "
     "LoadBalancerScheme internal keeps it private.",
-    trivy=["AWS-0053"],
+    others=["AWS-0053", "PublicELBCheckerRule"],
 )
 _TLS_BY_CHOICE = Accepted(
     "Many devices cannot speak TLS, and a VPN or Direct Connect encrypts for them; with TLSCertificateARN the listener "
     "takes TLS 1.2 and 1.3 only.",
     checkov=["CKV_AWS_2", "CKV_AWS_103"],
     guard=["ELBV2_LISTENER_SSL_POLICY_RULE"],
-    nag=notes.nag("ELBv2ACMCertificateRequired", HIPAA, NIST_4, NIST_5, PCI),
+    nag=notes.nag("ELBv2ACMCertificateRequired", HIPAA, NIST_5, PCI),
 )
 
 

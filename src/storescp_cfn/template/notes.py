@@ -28,14 +28,14 @@ class Accepted:
     """One reason, and what the rule sets call the finding that it answers.
 
     guard: rules of cfn-guard, in AWS's rules registry (capitals) and in AWS Control Tower's proactive controls.
-    nag: rules of cdk-nag, see `nag`.
+    nag: rules of cdk-nag, see `nag`. others: rules of trivy and cfripper, which read no metadata.
     """
 
     reason: str
     checkov: Sequence[str] = ()
     guard: Sequence[str] = ()
     nag: Sequence[str] = ()
-    trivy: Sequence[str] = ()
+    others: Sequence[str] = ()
 
 
 def nag(rule: str, *packs: str) -> list[str]:
@@ -46,7 +46,7 @@ def nag(rule: str, *packs: str) -> list[str]:
 def metadata(why: str, *accepted: Accepted) -> dict[str, Any]:
     """The Metadata of one resource."""
     findings = [
-        {"Reason": item.reason, "Rules": [*item.checkov, *item.guard, *item.nag, *item.trivy]} for item in accepted
+        {"Reason": item.reason, "Rules": [*item.checkov, *item.guard, *item.nag, *item.others]} for item in accepted
     ]
     checkov = [{"id": rule, "comment": item.reason} for item in accepted for rule in item.checkov]
     guard = [rule for item in accepted for rule in item.guard]

@@ -89,6 +89,7 @@ def _choice(name: str, group: str, label: str, description: str, default: object
         group,
         label,
         description,
+        type="Number" if isinstance(default, int) else "String",
         constraint=f"Choose one of {', '.join(listed)}. Example: {default}.",
         default=str(default),
         values=listed,
@@ -351,15 +352,13 @@ _DATA_FIELDS = (
         30,
         (1, 3650),
     ),
-    Field(
+    _choice(
         "LogRetentionDays",
         DATA,
         "Keep logs, days",
         "How long logs are kept; 2192 days are six years. Example: 365",
-        type="Number",
-        constraint=f"Choose one of {', '.join(map(str, LOG_RETENTION_DAYS))}. Example: 365.",
-        default="365",
-        values=tuple(map(str, LOG_RETENTION_DAYS)),
+        365,
+        LOG_RETENTION_DAYS,
     ),
 )
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import awacs.s3
-from awacs.aws import Allow, ArnLike, Bool, Deny, NumericLessThan, PolicyDocument, Principal, Statement, StringEquals
+from awacs.aws import Allow, ArnLike, Bool, Deny, PolicyDocument, Principal, Statement, StringEquals
 from awacs.aws import Condition as PolicyCondition
 from troposphere import AWSObject, GetAtt, If, Ref, Sub
 from troposphere.dynamodb import (
@@ -95,22 +95,22 @@ _NO_ACL = Accepted(
 )
 _AWS_KEY = Accepted(
     "Encrypted with the AWS managed key of S3 in this account; with KmsKeyARN it is the customer's.",
-    trivy=["AWS-0132"],
+    others=["AWS-0132"],
 )
 _NO_EVENTS = Accepted("Nobody waits for its events.", guard=["s3_event_notifications_enabled_check"])
 _IS_THE_LOG = Accepted(
     "It is the access log: logging into itself would never end.",
     checkov=["CKV_AWS_18"],
     guard=["S3_BUCKET_LOGGING_ENABLED", "s3_bucket_logging_enabled_check"],
-    trivy=["AWS-0089"],
+    others=["AWS-0089"],
 )
 _LOG_KEY = Accepted(
     "Amazon S3 delivers access logs only to buckets that are encrypted with S3's own keys. They hold no images.",
     guard=["s3_bucket_default_encryption_kms_check"],
     nag=notes.nag("S3DefaultEncryptionKMS", HIPAA, NIST_5, PCI),
-    trivy=["AWS-0132"],
+    others=["AWS-0132"],
 )
-_TLS_IS_DENIED_OTHERWISE = Accepted(
+_DENIES_PLAIN_HTTP = Accepted(
     "DenyPlainHttp does what the rule asks for; the rule recognises the objects' ARN only when Fn::Join makes it.",
     guard=["s3_bucket_policy_ssl_requests_only_check"],
 )
@@ -118,11 +118,11 @@ _TABLE_KEY = Accepted(
     "Encrypted with the AWS managed key of DynamoDB in this account; with KmsKeyARN it is the customer's.",
     checkov=["CKV_AWS_119"],
     guard=["DYNAMODB_TABLE_ENCRYPTED_KMS"],
-    trivy=["AWS-0025"],
+    others=["AWS-0025"],
 )
 _NO_BACKUP_PLAN = Accepted(
     "Point-in-time recovery covers 35 days; a backup plan is the hospital's decision.",
-    nag=notes.nag("DynamoDBInBackupPlan", HIPAA, NIST_5),
+    nag=notes.nag("DynamoDBInBackupPlan", HIPAA, NIST_4, NIST_5),
 )
 
 
@@ -241,33 +241,26 @@ def _access_log_bucket() -> Bucket:
     )
 
 
-def _only_with_tls(bucket: str) -> list[Statement]:
-    """Refuse plain HTTP, and TLS older than 1.2."""
-    old: dict[str, PolicyCondition] = {
-        "DenyPlainHttp": PolicyCondition(Bool({"aws:SecureTransport": "false"})),
-        "DenyOldTls": PolicyCondition(NumericLessThan({"s3:TlsVersion": "1.2"})),
-    }
-    return [
-        Statement(
-            Sid=sid,
-            Effect=Deny,
-            Principal=Principal("*"),
-            Action=[awacs.s3.Action("*")],
-            Resource=[GetAtt(bucket, "Arn"), Sub(f"${{{bucket}.Arn}}/*")],
-            Condition=condition,
-        )
-        for sid, condition in old.items()
-    ]
+def _only_with_tls(bucket: str) -> Statement:
+    """Refuse plain HTTP. TLS older than 1.2 is refused by every AWS endpoint itself, since February 2024."""
+    return Statement(
+        Sid="DenyPlainHttp",
+        Effect=Deny,
+        Principal=Principal("*"),
+        Action=[awacs.s3.Action("*")],
+        Resource=[GetAtt(bucket, "Arn"), Sub(f"${{{bucket}.Arn}}/*")],
+        Condition=PolicyCondition(Bool({"aws:SecureTransport": "false"})),
+    )
 
 
 def _bucket_policy(logical_id: str, bucket: str, *allowed: Statement) -> BucketPolicy:
     return BucketPolicy(
         logical_id,
-        Metadata=notes.metadata("Refuses requests without TLS 1.2 or better", _TLS_IS_DENIED_OTHERWISE),
+        Metadata=notes.metadata("Refuses requests without TLS", _DENIES_PLAIN_HTTP),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         Bucket=Ref(bucket),
-        PolicyDocument=PolicyDocument(Version=iam.POLICY_LANGUAGE, Statement=[*_only_with_tls(bucket), *allowed]),
+        PolicyDocument=PolicyDocument(Version=iam.POLICY_LANGUAGE, Statement=[_only_with_tls(bucket), *allowed]),
     )
 
 
