@@ -145,6 +145,30 @@ def _remove(group: Path) -> None:
             return
 
 
+class OthersMeter:
+    """How busy the machine was with what is not the benchmark: it explains figures that jump about."""
+
+    def __init__(self) -> None:
+        self._before = _busy_seconds(), _own_seconds(), time.monotonic()
+
+    def percent_of_cores(self) -> float:
+        """CPU used by others since the start, and taken by the hypervisor, in per cent of all cores."""
+        busy, own, started = self._before
+        others = (_busy_seconds() - busy) - (_own_seconds() - own)
+        cores = os.cpu_count() or 1
+        return max(0.0, 100 * others / (time.monotonic() - started) / cores)
+
+
+def _busy_seconds() -> float:
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own_seconds() -> float:
+    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
 def describe() -> str:
     """One line: processor, cores, memory, kernel, Python, dcmtk."""
     model = "unknown processor"

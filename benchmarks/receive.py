@@ -1,9 +1,9 @@
 """The receiver beside its peers: `python -m benchmarks.receive`, or `make bench`.
 
 Scenarios and rows are data, below. A scenario starts its peer anew, warms it up, sends, checks the counts and stops
-it; scenarios take turns (A B C, A B C, …), and the table shows medians. What is timed is a sender's whole life, from
-its start to its end. A scenario in which an object was acknowledged and not stored, or not acknowledged, ends the
-run with exit code 1: a receiver that loses images has no speed.
+it; scenarios take turns (A B C, A B C, …), and the table shows medians over the rounds. What is timed is a sender's
+whole life, from its start to its end. A scenario in which an object was acknowledged and not stored, or not
+acknowledged, ends the run with exit code 1: a receiver that loses images has no speed.
 """
 
 import argparse
@@ -344,10 +344,12 @@ def main() -> int:
     for kind, count in ((CT, 2000), (SMALL, 4000), (WARM_UP, _WARM_UP_INSTANCES)):
         data.files(_CACHE, kind, 0, count)
     wanted = {name for row in rows for name in (row.ours, row.peer)}
-    started = time.monotonic()
+    started, others = time.monotonic(), machine.OthersMeter()
     results, wrong = measure([name for name in SCENARIOS if name in wanted], 2 if arguments.quick else arguments.rounds)
     print(f"Machine: {machine.describe()}{'' if alone else ', shared loopback'}.")
-    print(f"Took {(time.monotonic() - started) / 60:.1f} minutes. Medians; ratio = we / peer.\n")
+    minutes = (time.monotonic() - started) / 60
+    print(f"Took {minutes:.1f} minutes; others used {others.percent_of_cores():.0f} % of the cores meanwhile.")
+    print("Medians; a ratio (we / peer) is the median of the rounds' ratios.\n")
     print(render(rows, results))
     for sentence in wrong:
         print(f"MISCOUNT {sentence}")

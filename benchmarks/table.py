@@ -1,4 +1,4 @@
-"""From measured figures to a table: medians, ratios, targets. Pure; nothing is measured here."""
+"""From measured figures to a table: medians, ratios round by round, targets. Pure; nothing is measured here."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def line(row: Row, results: Results) -> tuple[str, ...]:
         return (row.label, "–", "–", "–", str(row.target or "–"), absent.reason)
     value = _median(ours, row.quantity)
     reference = _median(peer, row.quantity) if peer is not None else None
-    ratio = value / reference if reference else None
+    ratio = _ratio(ours, peer, row.quantity) if peer is not None else None
     judged = ratio if row.peer else value
     return (
         row.label,
@@ -78,6 +78,12 @@ def render(rows: Iterable[Row], results: Results) -> str:
 def _median(figures: Figures | Missing, quantity: str) -> float:
     assert not isinstance(figures, Missing)
     return median(figures[quantity])
+
+
+def _ratio(ours: Figures | Missing, peer: Figures | Missing, quantity: str) -> float:
+    """Median of the rounds' ratios: what slows a machine down for a minute slows both sides of a round down."""
+    assert not isinstance(ours, Missing) and not isinstance(peer, Missing)
+    return median(value / reference for value, reference in zip(ours[quantity], peer[quantity], strict=True))
 
 
 def _verdict(target: Target, judged: float | None) -> str:
