@@ -113,6 +113,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 BATCH_ID = re.compile(r"(\d{8}T\d{9})Z-[0-9a-f]{8}-\d{4,}(\.\d+)*")
 INSTANCE_KEY = re.compile(r"incoming/([^/]+)/([0-9.]{1,64})/([0-9.]{1,64})/([0-9.]{1,64})\.dcm")
+OVER_A_LIMIT = re.compile(r"[A-Z]+_(COUNTS?|SIZE)_LI")  # FILE_COUNTS_LIMIT_EXCEEDED and its like
 JOB_FOLDER = re.compile(r"-DicomImport-([0-9a-z]+)/")
 
 
@@ -155,7 +156,14 @@ def job_name(batch_id: str, attempt: int) -> str:
 
 def quarantine_key(key: str) -> str:
     """Where an object goes that will not be imported: its key with quarantine/ in front for incoming/."""
-    return "quarantine/" + key.removeprefix("incoming/")
+    target = "quarantine/" + key.removeprefix("incoming/")
+    fits = len(target.encode()) <= 1_000  # of S3's 1,024 bytes, with the reason's suffix
+    return target if fits else f"quarantine/long-keys/{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failures in a row."""
+    return min(RETRY_SECONDS * 2.0 ** min(failures, 10), SLOW_RETRY_SECONDS)
 
 
 # --- What can go wrong in a call ----------------------------------------------------------------------------
@@ -483,6 +491,7 @@ class Batch:
     study_count: int = 0
     attempt: int = 0  # jobs started so far
     tries: int = 0  # of them, in a row, that left something over
+    failing_since: str = ""  # when the first of those began
     errors: int = 0  # refused calls in a row
     next_try_at: str = ""
     job_name: str = ""
@@ -716,6 +725,7 @@ class Importer:
     def __init__(self, aws: Aws, settings: Settings, lease: Lease, deadline: float) -> None:
         self.aws, self.settings, self.lease, self.deadline = aws, settings, lease, deadline
         self.known: dict[str, Batch] = {}  # newest item of each batch that this run has seen
+        self.distrusted: set[str] = set()  # batches that the index may show as they were
         self.manifests: dict[str, Found] = {}  # below batches/, by batch id
         self.counts: Counter[str] = Counter()
         self.seconds_to_image_set: list[float] = []
@@ -783,12 +793,10 @@ class Importer:
         self.check()
         try:
             step(batch_id)
-        except Conflict:  # another run was faster: look again at what it left
-            self.known.pop(batch_id, None)
-            self.again = True
-        except (TryLater, Missing) as error:
+        except (Conflict, TryLater, Missing) as error:  # another run was faster, or AWS is busy
             log("INFO", "will be tried again", batch=batch_id, step=step.__name__, code=error.code)
             self.again = True
+            self.forget(batch_id)
         except Refused as error:
             self.trouble("AWS refused a call", batch=batch_id, step=step.__name__, code=error.code)
             self.postpone(batch_id)
@@ -802,18 +810,32 @@ class Importer:
         log("ERROR", message, **values)
         self.counts["ImportErrors"] += 1
 
+    def forget(self, batch_id: str) -> None:
+        """What this run knows of a batch is half a step, or old: the next step reads the item itself."""
+        self.known.pop(batch_id, None)
+        self.distrusted.add(batch_id)
+
+    def recall(self, batch_id: str) -> Batch | None:
+        """The batch as this run knows it, or as the ledger has it; None if it is not in the ledger."""
+        if batch_id not in self.known:
+            item = self.aws.get_item(f"BATCH#{batch_id}", "BATCH")
+            if item is None:
+                return None
+            self.known[batch_id] = batch_in(item)
+        return self.known[batch_id]
+
     def postpone(self, batch_id: str) -> None:
         """After a call that will be refused again: try slowly, and let the other batches go first."""
-        batch = self.known.get(batch_id)
-        if batch is None or batch.state in FINAL_STATES:
-            return
-        batch.errors += 1
+        self.forget(batch_id)
         try:
-            self.delay(batch, min(2.0**batch.errors * RETRY_SECONDS, SLOW_RETRY_SECONDS))
-            self.save(batch)
-        except AwsError as error:
-            log("INFO", "could not be postponed", batch=batch_id, code=error.code)
-            self.known.pop(batch_id, None)
+            batch = self.recall(batch_id)
+            if batch is not None and batch.state not in FINAL_STATES:
+                batch.errors += 1
+                self.delay(batch, backoff(batch.errors))
+                self.save(batch)
+        except (AwsError, Malformed) as error:
+            log("INFO", "could not be postponed", batch=batch_id, error=type(error).__name__)
+            self.forget(batch_id)
 
     def delay(self, batch: Batch, seconds: float) -> None:
         batch.next_try_at = iso(self.aws.now() + seconds * random.uniform(0.8, 1.2))
@@ -829,7 +851,7 @@ class Importer:
         try:
             self.aws.put_item(batch.item(), *(("revision", "=", seen) if seen else ()))
         except AwsError:
-            self.known.pop(batch.batch, None)
+            self.forget(batch.batch)
             raise
         self.known[batch.batch] = batch
         self.saves += 1
@@ -839,34 +861,38 @@ class Importer:
     def discover(self) -> list[str]:
         """Return the ids of all batches that are not settled, oldest first; put foreign objects aside."""
         landing = self.settings.landing_bucket
-        self.read_unsettled()
+        unsettled = self.read_unsettled()
         folders, strays = self.aws.list_folders(landing, "incoming/")
-        names = [folder.split("/")[1] for folder in folders]
+        names = {folder.split("/")[1]: folder for folder in folders}
         manifests = {found.key[8:].removesuffix(".json"): found for found in self.aws.list_objects(landing, "batches/")}
         self.manifests = {name: found for name, found in manifests.items() if is_batch_id(name)}
         strays += [found for name, found in manifests.items() if not is_batch_id(name)]
-        for folder, name in zip(folders, names, strict=True):
+        for name, folder in names.items():
             if not is_batch_id(name) and len(strays) < 1000:
                 strays += self.aws.list_objects(landing, folder)
         self.looked = True
-        self.guarded_strays(strays[:1000])
-        unsettled = (name for name, batch in self.known.items() if batch.state not in FINAL_STATES)
+        for stray in strays[:1000]:
+            self.put_stray_aside(stray)
         return sorted({*unsettled, *self.manifests, *filter(is_batch_id, names)})
 
-    def read_unsettled(self) -> None:
-        """The index lags behind the table, so the newest revision that was seen counts."""
+    def read_unsettled(self) -> set[str]:
+        """Read the index. It lags behind the table, so the newest revision that was seen counts."""
+        found = {name for name, batch in self.known.items() if batch.state not in FINAL_STATES} | self.distrusted
         for item in self.aws.unsettled():
             try:
                 batch = batch_in(item)
             except SURPRISES as error:
                 self.trouble("a ledger item cannot be read", item=str(item.get("pk")), fact=str(error))
                 continue
-            if batch.batch not in self.known or self.known[batch.batch].revision < batch.revision:
+            found.add(batch.batch)
+            newest = self.known.get(batch.batch)
+            if batch.batch not in self.distrusted and (newest is None or newest.revision < batch.revision):
                 self.known[batch.batch] = batch
+        return found
 
-    def guarded_strays(self, strays: list[Found]) -> None:
+    def put_stray_aside(self, stray: Found) -> None:
         try:
-            self.quarantine_foreign(strays)
+            self.quarantine_foreign([stray])
         except TryLater:
             self.again = True
         except AwsError as error:
@@ -874,12 +900,9 @@ class Importer:
 
     def advance(self, batch_id: str) -> None:
         """Take the next step of one batch, except starting its job."""
-        if batch_id not in self.known:
-            item = self.aws.get_item(f"BATCH#{batch_id}", "BATCH")
-            if item is None:
-                return self.register(batch_id)
-            self.known[batch_id] = batch_in(item)
-        batch = self.known[batch_id]
+        batch = self.recall(batch_id)
+        if batch is None:
+            return self.register(batch_id)
         if batch.state in FINAL_STATES:
             return self.reopen(batch)
         if not self.is_due(batch):
@@ -933,10 +956,11 @@ class Importer:
         objects = self.aws.list_objects(self.settings.landing_bucket, batch.prefix)
         if batch.batch in self.manifests and batch.expected < 0:
             self.absorb_manifest(batch)
+            self.save(batch)
         if not objects and batch.batch in self.manifests and batch.expected <= batch.received + batch.moved:
             return self.delete_manifest(batch)
         if objects or batch.expected > batch.received + batch.moved:
-            batch.state, batch.tries, batch.next_try_at = CLOSED, 0, ""
+            batch.state, batch.tries, batch.failing_since, batch.next_try_at = CLOSED, 0, "", ""
             batch.waiting_since = iso(self.aws.now())
             self.save(batch)
             log("WARNING", "a settled batch is open again", batch=batch.batch, objects=len(objects))
@@ -1114,6 +1138,8 @@ class Importer:
                 refused.append((found, refusal))
             else:
                 left.append((found, refusal or Refusal(f"Job{job.status}", job.message or "The job does not name it.")))
+        if results.imported or refused:
+            self.note_work(int(ended))
         self.quarantine(batch, refused, job.id)
         self.delete(imported)
         if batch.attempt == 1 and batch.last_stored_at and results.imported and not batch.ended_at:
@@ -1125,21 +1151,34 @@ class Importer:
             self.finish(batch)
 
     def decide(self, batch: Batch, job: Job, left: list[tuple[Found, Refusal]]) -> None:
-        """What becomes of the objects that a job has neither imported nor refused."""
+        """What becomes of the objects that a job has neither imported nor refused.
+
+        They are halved or quarantined only if HealthImaging has done other work since they began to fail: while it
+        does none, the fault is not theirs. One halving needs no such proof, since the halves may give it.
+        """
         batch.tries += 1
-        failed = job.status == "FAILED"
-        reason = job.message if failed else " ".join({refusal.kind for _, refusal in left})
-        over_limit = failed and "LIMIT" in job.message.upper()  # FILE_COUNTS_LIMIT_EXCEEDED and its like
-        halving = failed and len(left) > 1
-        if says(reason, DENIALS) and not over_limit:
+        batch.failing_since = batch.failing_since or iso(job.submitted_at)
+        reason = job.message if job.status == "FAILED" else " ".join({refusal.kind for _, refusal in left})
+        if says(reason, DENIALS):
             self.trouble("the import role or its key is refused", batch=batch.batch, job=job.id)
             return self.another_attempt(batch, SLOW_RETRY_SECONDS)
-        if halving and (over_limit or batch.tries >= MAX_ATTEMPTS or "." in batch.batch):
+        worked_at = (self.aws.get_item("LEASE", "WORKED") or {}).get("worked_at", 0)
+        proven, enough = worked_at >= int(epoch(batch.failing_since)), batch.tries >= MAX_ATTEMPTS
+        ripe = OVER_A_LIMIT.search(job.message) or (proven if batch.parent else enough)
+        if job.status == "FAILED" and len(left) > 1 and ripe:
             return self.begin_split(batch, [found for found, _ in left])
-        if batch.tries < MAX_ATTEMPTS:
-            return self.another_attempt(batch, RETRY_SECONDS * 2.0**batch.tries)
-        self.quarantine(batch, left, job.id)
-        return self.finish(batch)
+        if enough and proven:
+            self.quarantine(batch, left, job.id)
+            return self.finish(batch)
+        if enough:
+            self.trouble("HealthImaging finishes no job", batch=batch.batch, job=job.id)
+        return self.another_attempt(batch, backoff(batch.tries))
+
+    def note_work(self, ended: int) -> None:
+        """Keep when HealthImaging last imported or refused an object: before the objects go, so no crash forgets it."""
+        item = {"pk": "LEASE", "sk": "WORKED", "worked_at": ended}
+        with suppress(Conflict):  # it has worked later than that
+            self.aws.put_item(item, "worked_at", "<", ended)
 
     def another_attempt(self, batch: Batch, seconds: float) -> None:
         batch.state = CLOSED
@@ -1296,7 +1335,7 @@ class Importer:
     def create_child(self, parent: Batch, name: str, count: int) -> None:
         child = Batch(name, closed_by="split", parent=parent.batch, expected=count, waiting_since=parent.waiting_since)
         child.closed_at, child.last_stored_at = parent.closed_at, parent.last_stored_at
-        child.calling_ae_titles = parent.calling_ae_titles
+        child.calling_ae_titles, child.failing_since = parent.calling_ae_titles, parent.failing_since
         try:
             self.save(child)
         except Conflict:  # it exists: this step was killed after this line, or another run was faster

@@ -113,6 +113,10 @@ class LifeCycle(RuleBasedStateMachine):
             return
         while self.open:
             self.close_a_batch()
+        wake_every_minute(self.world, self.settings)
+        self.receive_batch(
+            [b"DICM"], close=True
+        )  # shows that HealthImaging works, and so what does not is the objects' fault
         wake_every_minute(self.world, self.settings, minutes=3_000)
         assert problems(self.world, self.acknowledged, imports=1_000) == []
 

@@ -322,6 +322,39 @@ def test_a_job_that_fails_for_its_role_is_not_halved(message: str) -> None:
     assert batch_item(world, acknowledged[0])["children"] == []
 
 
+def test_while_healthimaging_finishes_no_job_nothing_is_quarantined_and_hardly_anything_halved() -> None:
+    """An outage of a day, in which every job fails: the objects are not to blame."""
+    world = World()
+    judge = world.judge
+    acknowledged = receive(world, [*good(8), b"FLAKY:0"]) + receive(world, [b"DICM alone"], number=2, study="1.2.4")
+
+    def fail(job: MemoryJob) -> None:
+        job.job = job.job._replace(status="FAILED", message="Internal error. Import job failed")
+
+    world.on_job_end = fail
+    world.judge = lambda key, body: None  # type: ignore[method-assign]
+    errors = 0
+    for _ in range(24 * 60):
+        errors += int(last_metrics(world)["ImportErrors"])
+        world.time += 60
+    assert errors > 0
+    assert world.keys("quarantine/") == []
+    assert len([name for name in world.ledger if name.startswith("BATCH#") and world.ledger[name]]) <= 4
+    world.on_job_end, world.judge = None, judge  # type: ignore[method-assign]
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+
+
+def test_a_single_object_that_fails_its_job_waits_for_proof_that_others_do_not() -> None:
+    world = World()
+    acknowledged = receive(world, [b"POISON"])
+    wake_every_minute(world, minutes=60)
+    assert world.keys("quarantine/") == []
+    acknowledged += receive(world, good(1), number=2, study="1.2.4")
+    wake_every_minute(world)
+    assert problems(world, acknowledged) == []
+
+
 def test_one_bad_object_among_many_is_found_by_halving() -> None:
     world = World()
     acknowledged = receive(world, [*good(39), b"POISON"])

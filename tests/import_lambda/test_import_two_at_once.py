@@ -59,10 +59,10 @@ class NoLeaseAws(MemoryAws):
     """Everybody always gets the lease."""
 
     def get_item(self, pk: str, sk: str) -> index.Item | None:
-        return None if pk == "LEASE" else super().get_item(pk, sk)
+        return None if (pk, sk) == ("LEASE", "LEASE") else super().get_item(pk, sk)
 
     def put_item(self, item: index.Item, name: str = "", operator: str = "=", value: object = None) -> None:
-        if item["pk"] != "LEASE":
+        if (item["pk"], item["sk"]) != ("LEASE", "LEASE"):
             super().put_item(item, name, operator, value)
 
 
@@ -134,6 +134,16 @@ def test_a_clock_that_is_minutes_wrong_changes_nothing_but_delays(scenario: str,
     world = World()
     acknowledged = build(world)
     wake_every_minute(world, settings, skew=skew)
+    assert problems(world, acknowledged) == []
+
+
+@pytest.mark.parametrize("lag", [2.0, 90.0])
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_an_index_that_lags_behind_changes_nothing(scenario: str, lag: float) -> None:
+    build, settings = SCENARIOS[scenario]
+    world = World(index_lag_seconds=lag, call_seconds=0.03)
+    acknowledged = build(world)
+    wake_every_minute(world, settings)
     assert problems(world, acknowledged) == []
 
 

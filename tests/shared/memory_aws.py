@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ LANDING, RESULTS = "landing", "results"
 DATASTORE = "0123456789abcdef0123456789abcdef"
 SETTINGS = index.Settings(LANDING, RESULTS, "ledger", DATASTORE, "arn:aws:iam::123456789012:role/import", "stack")
 START = 1_795_000_000.0  # 2026-11-18
+
+
+COMPARISONS = {"=": operator.eq, "<": operator.lt, "<=": operator.le}
 
 
 class KilledError(BaseException):
@@ -109,11 +113,14 @@ class World:
     job_seconds_per_file: float = 0.005
     manifest_lag_seconds: float = 0.0
     call_seconds: float = 0.0  # what each call of the importer takes
+    index_lag_seconds: float = 0.0  # how long the index shows an item as it was
     on_job_end: Callable[[MemoryJob], None] | None = None
 
     buckets: dict[str, Bucket] = field(default_factory=lambda: {LANDING: Bucket(), RESULTS: Bucket()})
     ledger: dict[str, dict[str, index.Item]] = field(default_factory=lambda: defaultdict(dict))
     index: dict[str, index.Item] = field(default_factory=dict)
+    index_as_shown: dict[str, index.Item] = field(default_factory=dict)
+    index_changes: list[tuple[float, str, index.Item | None]] = field(default_factory=list)
     jobs: dict[str, MemoryJob] = field(default_factory=dict)
     running: dict[str, MemoryJob] = field(default_factory=dict)
     by_token: dict[str, MemoryJob] = field(default_factory=dict)
@@ -142,6 +149,25 @@ class World:
     def keys(self, prefix: str, bucket: str = LANDING) -> list[str]:
         self.tick()
         return [stored.found.key for stored in self.buckets[bucket].below(prefix)]
+
+    # - DynamoDB's index -
+
+    def change_index(self, pk: str, item: index.Item | None) -> None:
+        self.index.pop(pk, None)
+        if item is not None:
+            self.index[pk] = item
+        if self.index_lag_seconds:
+            self.index_changes.append((self.time + self.index_lag_seconds, pk, item))
+
+    def shown_index(self) -> dict[str, index.Item]:
+        if not self.index_lag_seconds:
+            return self.index
+        while self.index_changes and self.index_changes[0][0] <= self.time:
+            _, pk, item = self.index_changes.pop(0)
+            self.index_as_shown.pop(pk, None)
+            if item is not None:
+                self.index_as_shown[pk] = item
+        return self.index_as_shown
 
     # - HealthImaging -
 
@@ -340,7 +366,7 @@ class MemoryAws:
 
     def unsettled(self) -> list[index.Item]:
         def querying() -> list[index.Item]:
-            return [duplicate(item) for _, item in sorted(self.world.index.items())]
+            return [duplicate(item) for _, item in sorted(self.world.shown_index().items())]
 
         items: list[index.Item] = self.call("dynamodb:query", querying)
         return items
@@ -350,14 +376,12 @@ class MemoryAws:
             pk, sk = item["pk"], item["sk"]
             old = self.world.ledger[pk].get(sk)
             if old is not None:
-                holds = name and name in old and (old[name] == value or (operator == "<=" and old[name] < value))
+                holds = name and name in old and COMPARISONS[operator](old[name], value)
                 if not holds:
                     raise index.error_of("ConditionalCheckFailedException", 400)
             self.world.ledger[pk][sk] = duplicate(item)
             if sk == "BATCH":
-                self.world.index.pop(pk, None)
-                if "unsettled" in item:
-                    self.world.index[pk] = self.world.ledger[pk][sk]
+                self.world.change_index(pk, self.world.ledger[pk][sk] if "unsettled" in item else None)
 
         self.call("dynamodb:put", putting)
 
