@@ -17,6 +17,8 @@ from storescp.log import Log
 from storescp.slots import SharedCounts
 
 _RESTART_SECONDS: Final = 1.0
+_HAND_OVER_SECONDS: Final = 5.0
+_HAND_OVER_PAUSE_SECONDS: Final = 0.005
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 ServeWorker = Callable[[int, socket.socket], None]
@@ -94,7 +96,16 @@ class Supervisor:
             time.sleep(0.1)
             return
         with connection:
-            # One that cannot take it now is skipped; if none can, the connection is closed.
+            self._hand_over(connection)
+
+    def _hand_over(self, connection: socket.socket) -> None:
+        """Send a connection to the worker that has fewest.
+
+        In a burst the workers may be behind: then the port's backlog is the queue. A connection that none of
+        them takes in time is closed.
+        """
+        deadline = time.monotonic() + _HAND_OVER_SECONDS
+        while not self._is_stopping and time.monotonic() < deadline:
             for worker in sorted(self._workers.values(), key=self._load):
                 try:
                     socket.send_fds(worker.control, [b"c"], [connection.fileno()])
@@ -102,6 +113,7 @@ class Supervisor:
                     continue
                 worker.handed_over += 1
                 return
+            time.sleep(_HAND_OVER_PAUSE_SECONDS)
 
     def _load(self, worker: _Worker) -> int:
         return worker.handed_over - self._closed.of(worker.number)

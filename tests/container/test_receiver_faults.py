@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.shared.raw_sender import RawSender, data_set, echo_command, item, pdu, store_command
+from tests.shared.raw_sender import RawSender, associate_request, data_set, echo_command, item, pdu, store_command
 from tests.shared.receiver_process import ReceiverProcess, running_receiver, wait_for
 from tests.shared.s3_sink import Fault, S3Sink
 
@@ -277,6 +277,18 @@ def test_workers_stop_when_their_supervisor_is_killed(tmp_path: Path) -> None:
             10,
             "the workers' end",
         )
+
+
+def test_a_burst_of_connections_is_shared_out_whole(tmp_path: Path) -> None:
+    with running_receiver(tmp_path, WORKERS="2", MAXIMUM_ASSOCIATIONS="1000") as receiver:
+        senders = [RawSender(receiver.port, associate=False) for _ in range(600)]
+        for sender in senders:
+            sender.send(associate_request())
+        assert [sender.receive_pdu()[0] for sender in senders] == [0x02] * 600
+        for sender in senders:
+            sender.release()
+        assert receiver.stop() == 0
+        assert len(receiver.messages("association ended")) == 600
 
 
 def workers_of(receiver: ReceiverProcess) -> list[str]:
