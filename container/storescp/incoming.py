@@ -17,7 +17,7 @@ from storescp.log import Log
 from storescp.memory import LARGEST_BUFFER, MemoryBudget
 from storescp.metrics import Metrics
 from storescp.part10 import file_head
-from storescp.store import Store, StoreError, UploadAbandoned
+from storescp.store import Store, UploadAbandoned
 from storescp.uids import is_usable_uid
 from storescp.upload import CHUNK_BYTES, Upload, release
 
@@ -310,7 +310,5 @@ class IncomingObject:
             return ""
         if isinstance(error, UploadAbandoned):
             return "Object was not completed"
-        if not isinstance(error, (StoreError, OSError)):
-            raise error
         self._service.log.error("store failed", error=type(error).__name__, detail=str(error)[:1000])
         return "Object store failed; keep the instance and send it again"
