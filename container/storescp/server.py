@@ -20,6 +20,7 @@ from storescp.log import Log, write_line
 from storescp.memory import MemoryBudget
 from storescp.metrics import Metrics
 from storescp.pdu import AssociateRequest
+from storescp.protection import protect
 from storescp.settings import MIB, Settings
 from storescp.slots import SharedCounts, Slots
 from storescp.store import AlreadyExistsError, Store, StoreError, open_store
@@ -327,12 +328,16 @@ async def serve(
     await health.start(health_socket)
     await connections.start(lambda: Association(receiver), stopping.set)
     receiver.start_clock()
-    reaching = loop.create_task(receiver.await_store())
+    background = [loop.create_task(receiver.await_store())]
+    agent_uri = environment.get("ECS_AGENT_URI", "")  # given to every task of ECS, by the agent
+    if agent_uri and report.worker == 0:
+        background.append(loop.create_task(protect(agent_uri, slots.total, log)))
     gc.freeze()  # what is there now stays: no need to look at it again
     await stopping.wait()
     log.info("receiver stops", associations=slots.total(), worker=report.worker)
     connections.stop()
-    reaching.cancel()
+    for task in background:
+        task.cancel()
     await receiver.stop()
     health.stop()
     await asyncio.sleep(0)  # connections are closed in the next round of the loop
