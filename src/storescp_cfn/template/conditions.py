@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import And, Equals, If, Join, Not, NoValue, Ref, Template
+from troposphere import And, Equals, If, Not, NoValue, Ref, Template
 
 HAS_PEER_CIDR_1 = "HasPeerCIDR1"
 HAS_PEER_CIDR_2 = "HasPeerCIDR2"
@@ -35,7 +35,7 @@ def conditions() -> dict[str, Any]:
         HAS_PEER_CIDR_3: And(_given("PeerCIDR3"), *_differs("PeerCIDR3", "VpcCIDR", "PeerCIDR1", "PeerCIDR2")),
         IS_INTERNAL: Equals(Ref("LoadBalancerScheme"), "internal"),
         HAS_TLS: _given("TLSCertificateARN"),
-        HAS_ROUTE_TABLES: Not(Equals(Join("", Ref("PrivateRouteTableIDs")), "")),
+        HAS_ROUTE_TABLES: _given("PrivateRouteTableIDs"),
         CREATES_DATASTORE: Equals(Ref("DatastoreID"), ""),
         HAS_KMS_KEY: _given("KmsKeyARN"),
         HAS_ALARM_EMAIL: _given("AlarmEmail"),

@@ -664,20 +664,17 @@ class Lease:
 
     def __init__(self, aws: Aws) -> None:
         self.aws, self.owner, self.revision, self.expires, self.rung = aws, uuid.uuid4().hex, 0, 0, False
-        self.worked_at = 0  # when HealthImaging last was seen to have imported or refused an object; kept in the item
 
     def read(self) -> Item:
         """The lease item; a malformed one counts as free."""
         item = self.aws.get_item("LEASE", "LEASE") or {}
         good = isinstance(item.get("owner"), str) and type(item.get("revision")) is type(item.get("expires")) is int
-        seen = item.get("worked_at")
-        self.worked_at = max(self.worked_at, seen if type(seen) is int else 0)
         return item if good else {"owner": "", "expires": 0, "revision": item.get("revision", 0)}
 
     def put(self, owner: str, expires: int, seen: Any) -> None:
         revision = seen + 1 if type(seen) is int else 1
         item = {"pk": "LEASE", "sk": "LEASE", "owner": owner, "expires": expires, "revision": revision}
-        self.aws.put_item(item | {"worked_at": self.worked_at}, "revision", "=", seen)
+        self.aws.put_item(item, "revision", "=", seen)
         self.revision, self.expires = revision, expires
 
     def take(self) -> bool:
@@ -1145,7 +1142,7 @@ class Importer:
             else:
                 left.append((found, refusal or Refusal(f"Job{job.status}", job.message or "The job does not name it.")))
         if results.imported or refused:
-            self.lease.worked_at = max(self.lease.worked_at, int(ended))
+            self.note_work(int(ended))
         self.quarantine(batch, refused, job.id)
         self.delete(imported)
         if batch.attempt == 1 and batch.last_stored_at and results.imported and not batch.ended_at:
@@ -1168,17 +1165,23 @@ class Importer:
         if says(reason, DENIALS):
             self.trouble("the import role or its key is refused", batch=batch.batch, job=job.id)
             return self.another_attempt(batch, SLOW_RETRY_SECONDS)
-        proven, enough = self.lease.worked_at >= epoch(batch.failing_since), batch.tries >= MAX_ATTEMPTS
-        if job.status == "FAILED" and len(left) > 1:
-            ripe = proven or enough if batch.parent == "" else proven
-            if OVER_A_LIMIT.search(job.message) or (ripe and (enough or batch.parent)):
-                return self.begin_split(batch, [found for found, _ in left])
+        worked_at = (self.aws.get_item("LEASE", "WORKED") or {}).get("worked_at", 0)
+        proven, enough = worked_at >= int(epoch(batch.failing_since)), batch.tries >= MAX_ATTEMPTS
+        ripe = OVER_A_LIMIT.search(job.message) or (proven if batch.parent else enough)
+        if job.status == "FAILED" and len(left) > 1 and ripe:
+            return self.begin_split(batch, [found for found, _ in left])
         if enough and proven:
             self.quarantine(batch, left, job.id)
             return self.finish(batch)
         if enough:
             self.trouble("HealthImaging finishes no job", batch=batch.batch, job=job.id)
         return self.another_attempt(batch, backoff(batch.tries))
+
+    def note_work(self, ended: int) -> None:
+        """Keep when HealthImaging last imported or refused an object: before the objects go, so no crash forgets it."""
+        item = {"pk": "LEASE", "sk": "WORKED", "worked_at": ended}
+        with suppress(Conflict):  # it has worked later than that
+            self.aws.put_item(item, "worked_at", "<", ended)
 
     def another_attempt(self, batch: Batch, seconds: float) -> None:
         batch.state = CLOSED
@@ -1335,7 +1338,7 @@ class Importer:
     def create_child(self, parent: Batch, name: str, count: int) -> None:
         child = Batch(name, closed_by="split", parent=parent.batch, expected=count, waiting_since=parent.waiting_since)
         child.closed_at, child.last_stored_at = parent.closed_at, parent.last_stored_at
-        child.calling_ae_titles = parent.calling_ae_titles
+        child.calling_ae_titles, child.failing_since = parent.calling_ae_titles, parent.failing_since
         try:
             self.save(child)
         except Conflict:  # it exists: this step was killed after this line, or another run was faster

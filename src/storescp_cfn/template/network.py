@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import AWSObject, GetAtt, If, NoValue, Ref, Sub
+from troposphere import AWSObject, GetAtt, If, NoValue, Ref, Split, Sub
 from troposphere.ec2 import SecurityGroup, SecurityGroupIngress, SecurityGroupRule, VPCEndpoint
 from troposphere.elasticloadbalancingv2 import (
     Action,
@@ -197,7 +197,7 @@ def _s3_endpoint() -> VPCEndpoint:
         VpcEndpointType="Gateway",
         VpcId=Ref("VpcID"),
         ServiceName=Sub("com.amazonaws.${AWS::Region}.s3"),
-        RouteTableIds=Ref("PrivateRouteTableIDs"),
+        RouteTableIds=Split(",", Ref("PrivateRouteTableIDs")),
     )
 
 

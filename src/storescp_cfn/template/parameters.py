@@ -187,11 +187,10 @@ _NETWORK_FIELDS = (
         "Route tables of the private subnets",
         "Route tables that get a gateway endpoint for Amazon S3, so that image data does not pay for the NAT gateway. "
         "Leave empty if the VPC has one already. Example: rtb-0a1b2c3d,rtb-0e4f5a6b",
-        type="CommaDelimitedList",
-        constraint="Type route table ids with commas between them, for example rtb-0a1b2c3d,rtb-0e4f5a6b. Or leave it "
-        "empty.",
+        constraint="Type route table ids with commas between them and no spaces, for example "
+        "rtb-0a1b2c3d,rtb-0e4f5a6b. Or leave it empty.",
         default="",
-        pattern=patterns.optional("rtb-[0-9a-f]{8,17}"),
+        pattern=patterns.optional(patterns.listed("rtb-[0-9a-f]{8,17}")),
     ),
 )
 
@@ -201,8 +200,8 @@ _DICOM_FIELDS = (
         DICOM,
         "AE title",
         "The Called AE Title that devices are configured with, for example MYHOSPITAL.",
-        constraint="Type 1 to 16 letters, digits, spaces or signs; no backslash, and no space at either end. "
-        "Example: STORESCP.",
+        constraint="Type 1 to 16 letters, digits, spaces or signs; no backslash or comma, and no space at either "
+        "end. Example: STORESCP.",
         default="STORESCP",
         pattern=patterns.whole(patterns.AE_TITLE),
     ),
@@ -229,11 +228,10 @@ _DICOM_FIELDS = (
         "Allowed Calling AE Titles",
         "Only devices with these AE titles may send, for example CT1,MR1,WORKSTATION1. Leave empty to accept every "
         "title from the allowed networks.",
-        type="CommaDelimitedList",
-        constraint="Type AE titles of 1 to 16 characters with commas between them, for example CT1,MR1. Or leave it "
-        "empty.",
+        constraint="Type AE titles of 1 to 16 characters with commas and no spaces between them, for example CT1,MR1. "
+        "Or leave it empty.",
         default="",
-        pattern=patterns.optional(patterns.AE_TITLE_IN_LIST),
+        pattern=patterns.optional(patterns.listed(patterns.AE_TITLE)),
     ),
     Field(
         "SupportedSOPClassUIDs",
@@ -241,11 +239,10 @@ _DICOM_FIELDS = (
         "Accepted SOP classes",
         "Only these SOP classes are accepted, by UID, for example 1.2.840.10008.5.1.4.1.1.2,"
         "1.2.840.10008.5.1.4.1.1.4 for CT and MR. Leave empty to accept all.",
-        type="CommaDelimitedList",
-        constraint="Type SOP Class UIDs with commas between them, for example 1.2.840.10008.5.1.4.1.1.2. Or leave it "
-        "empty.",
+        constraint="Type SOP Class UIDs with commas and no spaces between them, for example "
+        "1.2.840.10008.5.1.4.1.1.2,1.2.840.10008.5.1.4.1.1.4. Or leave it empty.",
         default="",
-        pattern=patterns.optional(patterns.UID),
+        pattern=patterns.optional(patterns.listed(patterns.UID_IN_LIST)),
     ),
     _whole_number(
         "MaximumAssociations",

@@ -8,13 +8,12 @@ from __future__ import annotations
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 
 # PS3.5 6.2, VR AE: 1 to 16 characters of the default repertoire, no backslash and no control character. Leading and
-# trailing spaces are not significant there; they are refused, because two devices that differ in them look alike.
-AE_TITLE = r"[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?"
-# The same without a comma, which ends a title in a list.
-AE_TITLE_IN_LIST = r"[!-+\--\[\]-~]([ -+\--\[\]-~]{0,14}[!-+\--\[\]-~])?"
+# trailing spaces are not significant there; they are refused, because two devices that differ in them look alike. So is
+# the comma, which separates titles in the receiver's settings.
+AE_TITLE = r"[!-+\--\[\]-~]([ -+\--\[\]-~]{0,14}[!-+\--\[\]-~])?"
 
 # PS3.5 9.1: at most 64 characters, components of digits without leading zeros.
-UID = r"(?=.{1,64}$)(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"
+UID_IN_LIST = r"(?=[0-9.]{1,64}(,|$))(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"
 
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
 ECR_IMAGE = (
@@ -31,6 +30,15 @@ def whole(pattern: str) -> str:
 def optional(pattern: str) -> str:
     """Also allow nothing at all."""
     return f"^({pattern})?$"
+
+
+def listed(pattern: str) -> str:
+    """One or more, with a comma between them.
+
+    A String, because CloudFormation holds a CommaDelimitedList's pattern to each member and so lets `A,,B` through
+    where an empty list is allowed.
+    """
+    return f"{pattern}(,{pattern})*"
 
 
 def cidr(shortest_prefix: int, longest_prefix: int) -> str:

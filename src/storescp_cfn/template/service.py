@@ -11,7 +11,7 @@ import awacs.logs
 import awacs.s3
 from awacs.aws import ArnEquals, ArnLike, StringEquals
 from awacs.aws import Condition as PolicyCondition
-from troposphere import AWSObject, GetAtt, Join, Ref, Select, Split, Sub
+from troposphere import AWSObject, GetAtt, Ref, Select, Split, Sub
 from troposphere.ecs import (
     AwsvpcConfiguration,
     Cluster,
@@ -56,8 +56,8 @@ ENVIRONMENT: dict[str, Any] = {
     "HEALTH_PORT": str(network.HEALTH_PORT),
     "AE_TITLE": Ref("SCPAETitle"),
     "REQUIRE_CALLED_AE_TITLE": Ref("RequireCalledAETitle"),
-    "REQUIRE_CALLING_AE_TITLE": Join(",", Ref("RequireCallingAETitle")),
-    "SUPPORTED_SOP_CLASS_UIDS": Join(",", Ref("SupportedSOPClassUIDs")),
+    "REQUIRE_CALLING_AE_TITLE": Ref("RequireCallingAETitle"),
+    "SUPPORTED_SOP_CLASS_UIDS": Ref("SupportedSOPClassUIDs"),
     "MAXIMUM_ASSOCIATIONS": Ref("MaximumAssociations"),
     "DIMSE_TIMEOUT": Ref("DIMSETimeout"),
     "NETWORK_TIMEOUT": Ref("NetworkTimeout"),

@@ -1,0 +1,209 @@
+"""What `render()` promises: purity, names, fresh files, and nothing that ties a stack to one Region or account."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storescp_cfn.template import Release, evaluation, files, modes, notes, render
+from storescp_cfn.template.importer_source import IMPORTER_SOURCE
+
+ROOT = Path(__file__).parents[2]
+
+# A stateful resource that gets another logical id is a new, empty one: the old one stays behind, unused.
+STATEFUL = {
+    "LandingBucket": "AWS::S3::Bucket",
+    "ResultsBucket": "AWS::S3::Bucket",
+    "AccessLogBucket": "AWS::S3::Bucket",
+    "Ledger": "AWS::DynamoDB::Table",
+    "Datastore": "AWS::HealthImaging::Datastore",
+    "ReceiverLogGroup": "AWS::Logs::LogGroup",
+    "ImporterLogGroup": "AWS::Logs::LogGroup",
+}
+FIXED_NAMES = {
+    "AWS::S3::Bucket": "BucketName",
+    "AWS::IAM::Role": "RoleName",
+    "AWS::IAM::ManagedPolicy": "ManagedPolicyName",
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::Lambda::Function": "FunctionName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::ECS::Cluster": "ClusterName",
+    "AWS::ECS::Service": "ServiceName",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer": "Name",
+    "AWS::ElasticLoadBalancingV2::TargetGroup": "Name",
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::Events::Rule": "Name",
+}
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    return json.loads(render().to_json())
+
+
+def test_render_looks_at_nothing_outside_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outside(*_: object, **__: object) -> None:
+        raise AssertionError("render() reached outside itself")
+
+    for owner, name in (
+        (builtins, "open"),
+        (io, "open"),
+        (os, "open"),
+        (os, "getenv"),
+        (socket, "socket"),
+        (subprocess, "Popen"),
+        (time, "time"),
+        (time, "time_ns"),
+        (Path, "read_text"),
+    ):
+        monkeypatch.setattr(owner, name, outside)
+    rendered = render()
+    monkeypatch.undo()
+    assert rendered.to_json() == render().to_json()
+
+
+def test_importing_the_library_renders_nothing_and_loads_no_aws_sdk() -> None:
+    code = (
+        "import sys, storescp_cfn.template; print([m for m in ('boto3', 'botocore', 'requests') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_committed_files_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert files.differences(files.COMMITTED) == "", "run `make render`"
+
+
+def test_the_embedded_importer_is_the_importer() -> None:
+    assert (ROOT / "import_lambda/index.py").read_text() == IMPORTER_SOURCE, "run `make render`"
+
+
+def test_parameters_have_the_names_of_the_guide_and_the_product_on_sale(template: dict[str, Any]) -> None:
+    network = "VpcID PublicSubnetIDs PrivateSubnetIDs SecurityGroupID VpcCIDR PeerCIDR1 PeerCIDR2 PeerCIDR3 "
+    network += "LoadBalancerScheme PrivateRouteTableIDs"
+    dicom = "SCPAETitle SCPPort RequireCalledAETitle RequireCallingAETitle SupportedSOPClassUIDs MaximumAssociations "
+    dicom += "DIMSETimeout NetworkTimeout"
+    capacity = "TaskCPU TaskMemoryLimit TaskDesiredCount AutoscaleMaxCapacity CpuArchitecture"
+    data = "DatastoreID KmsKeyARN RetentionDays LogRetentionDays"
+    expected = f"{network} {dicom} TLSCertificateARN {capacity} {data} AlarmEmail ContainerImage".split()
+    assert set(template["Parameters"]) == set(expected)
+
+
+def test_the_form_shows_every_parameter_once_with_a_label(template: dict[str, Any]) -> None:
+    form = template["Metadata"]["AWS::CloudFormation::Interface"]
+    shown = [name for group in form["ParameterGroups"] for name in group["Parameters"]]
+    assert sorted(shown) == sorted(template["Parameters"]) == sorted(form["ParameterLabels"])
+
+
+def test_outputs_begin_with_the_three_of_the_guide(template: dict[str, Any]) -> None:
+    assert {"NetworkLoadBalancerDNS", "DICOMPort", "DICOMAETitle"} <= set(template["Outputs"])
+    assert {
+        "ConnectionTest",
+        "DashboardLink",
+        "HealthImagingDatastoreID",
+        "LandingBucketName",
+        "ResultsBucketName",
+        "LedgerTableName",
+    } <= set(template["Outputs"])
+
+
+def test_what_holds_images_or_facts_keeps_its_logical_id(template: dict[str, Any]) -> None:
+    found = {name: r["Type"] for name, r in template["Resources"].items() if r["Type"] in STATEFUL.values()}
+    assert found == STATEFUL
+
+
+@pytest.mark.parametrize("name", STATEFUL)
+def test_what_holds_images_or_facts_outlives_the_stack(template: dict[str, Any], name: str) -> None:
+    assert template["Resources"][name]["DeletionPolicy"] == "Retain"
+    assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_nothing_has_a_fixed_name(template: dict[str, Any]) -> None:
+    named = {
+        name: FIXED_NAMES[resource["Type"]]
+        for name, resource in template["Resources"].items()
+        if FIXED_NAMES.get(resource["Type"]) in resource.get("Properties", {})
+        and resource["Type"] not in ("AWS::Lambda::EventInvokeConfig",)
+    }
+    assert named == {}
+
+
+def test_only_the_image_registry_is_tied_to_a_region(template: dict[str, Any]) -> None:
+    template["Resources"]["Importer"]["Properties"]["Code"] = {}
+    for name in ("Rules", "Mappings"):  # they list the Regions that are allowed
+        template.pop(name)
+    text = json.dumps({"Resources": template["Resources"], "Outputs": template["Outputs"]})
+    assert re.findall(r"(us|eu|ap)-(east|west|southeast)-\d", text) == []
+    assert re.findall(r"arn:aws:", text) == []
+    image = template["Parameters"]["ContainerImage"]["Default"]
+    assert image.startswith("709825985650.dkr.ecr.us-east-1.amazonaws.com/")
+
+
+def test_every_resource_says_why_it_is_there(template: dict[str, Any]) -> None:
+    whys = {name: r["Metadata"][notes.CONTEXT]["why"] for name, r in template["Resources"].items()}
+    assert all(len(why) > 10 for why in whys.values())
+
+
+def test_the_template_stays_far_below_a_megabyte(template: dict[str, Any]) -> None:
+    largest = max(len(files.text("yaml").encode()), len(files.text("json").encode()))
+    assert largest < 500_000
+    assert len(template["Resources"]) < 200
+    assert len(template["Description"].encode()) <= 1024
+
+
+def test_a_release_changes_version_image_and_metering_only() -> None:
+    plain = json.loads(render(Release(version="1.2.0")).to_json())
+    paid = json.loads(render(Release(version="1.2.0", product_code="abc123")).to_json())
+    assert plain["Parameters"]["ContainerImage"]["Default"].endswith(":1.2.0")
+    own = json.loads(render(Release(image="123456789012.dkr.ecr.eu-west-1.amazonaws.com/x:1")).to_json())
+    assert own["Parameters"]["ContainerImage"]["Default"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/x:1"
+    differing = [name for name in plain["Resources"] if plain["Resources"][name] != paid["Resources"][name]]
+    assert sorted(differing) == ["ReceiverPolicy", "TaskDefinition"]
+    sids = [s["Sid"] for s in paid["Resources"]["ReceiverPolicy"]["Properties"]["PolicyDocument"]["Statement"]]
+    assert sids[-1] == "RegisterUsage"
+    assert "PRODUCT_CODE" not in json.dumps(plain["Resources"]["TaskDefinition"])
+
+
+def test_yaml_and_json_are_the_same_template() -> None:
+    from cfnlint.decode import decode_str
+
+    as_yaml, problems = decode_str(files.text("yaml"))
+    assert problems == []
+    assert json.loads(json.dumps(as_yaml)) == json.loads(files.text("json"))
+
+
+def test_cfn_lint_says_nothing_of_any_mode(tmp_path: Path) -> None:
+    """The whole template is linted by `make lint` and `make audit`; here two modes as they are left."""
+    template = json.loads(files.text("json"))
+    facts = evaluation.Facts(subnets=modes.EXAMPLE_SUBNETS)
+    all_modes = modes.modes()
+    assert len({mode.name for mode in all_modes}) == 32
+    paths = []
+    for mode in (all_modes[0], all_modes[-1]):
+        left = evaluation.resolved(template, {**modes.EXAMPLE_NETWORK, **mode.parameters}, facts)
+        paths.append(tmp_path / f"{mode.name}.json")
+        paths[-1].write_text(json.dumps(left))
+    done = subprocess.run(
+        [Path(sys.executable).with_name("cfn-lint"), *paths], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_importers_source_is_readable_in_the_template() -> None:
+    assert ast.get_docstring(ast.parse(IMPORTER_SOURCE))
+    assert "\n" in json.loads(files.text("json"))["Resources"]["Importer"]["Properties"]["Code"]["ZipFile"]
