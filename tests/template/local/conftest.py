@@ -1,0 +1,7 @@
+"""`make test-modes` and `make test-iam`: the template on the local stack, for minutes. `make test` leaves this out."""
+
+from __future__ import annotations
+
+import os
+
+collect_ignore_glob = [] if os.environ.get("STORESCP_SLOW") else ["test_*.py"]

@@ -1,0 +1,177 @@
+"""Every mode of the template is created by CloudFormation; a walk through all of them by update, and a deletion,
+leave what holds images or facts where it is."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from storescp_cfn.local.stack import LocalStack
+from storescp_cfn.template import modes, render
+
+PATIENCE_SECONDS = 120
+BODY = render().to_json()
+RETAINED_TYPES = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::HealthImaging::Datastore", "AWS::Logs::LogGroup"}
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of the local AWS, with what a hospital would have there before it launches the stack."""
+
+    local: LocalStack
+    network: Mapping[str, str]
+    modes: list[modes.Mode]
+
+    def run(self, action: str, name: str, parameters: Mapping[str, str]) -> str:
+        """Create or update a stack and wait; return its status."""
+        cloudformation = self.local.client("cloudformation")
+        getattr(cloudformation, f"{action}_stack")(
+            StackName=name,
+            TemplateURL=f"{self.local.endpoint_url}/templates/template",
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value} for key, value in {**self.network, **parameters}.items()
+            ],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        return self.wait(name)
+
+    def wait(self, name: str) -> str:
+        cloudformation = self.local.client("cloudformation")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            status = str(cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
+            if not status.endswith("_IN_PROGRESS"):
+                return status
+            time.sleep(0.2)
+        raise AssertionError(f"{name} was not at rest after {PATIENCE_SECONDS} s")
+
+    def resources(self, name: str) -> dict[str, tuple[str, str]]:
+        """Type and physical id of each resource of a stack, by logical id."""
+        pages = self.local.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
+        return {
+            resource["LogicalResourceId"]: (resource["ResourceType"], resource["PhysicalResourceId"])
+            for page in pages
+            for resource in page["StackResourceSummaries"]
+        }
+
+    def outputs(self, name: str) -> dict[str, str]:
+        stack = self.local.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+    def delete(self, name: str) -> str:
+        """Delete a stack and wait; return its last status."""
+        cloudformation = self.local.client("cloudformation")
+        stack_id = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackId"]
+        cloudformation.delete_stack(StackName=name)
+        return self.wait(stack_id)
+
+    def exists(self, kind: str, physical_id: str) -> bool:
+        """Whether a retained resource is still there; raises the service's error where it is not."""
+        if kind == "AWS::S3::Bucket":
+            self.local.client("s3").head_bucket(Bucket=physical_id)
+        elif kind == "AWS::DynamoDB::Table":
+            self.local.client("dynamodb").describe_table(TableName=physical_id)
+        elif kind == "AWS::HealthImaging::Datastore":
+            self.local.client("medical-imaging").get_datastore(datastoreId=physical_id)
+        else:
+            groups = self.local.client("logs").describe_log_groups(logGroupNamePrefix=physical_id)["logGroups"]
+            return physical_id in {group["logGroupName"] for group in groups}
+        return True
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[Account]:
+    with LocalStack(BODY) as local:
+        local.start_aws()
+        s3 = local.client("s3")
+        s3.create_bucket(Bucket="templates")
+        s3.put_object(Bucket="templates", Key="template", Body=BODY.encode())
+        network = local.network_parameters()
+        bare = Account(local, network, [])
+        assert bare.run("create", "Earlier", {}) == "CREATE_COMPLETE"
+        datastore = bare.outputs("Earlier")["HealthImagingDatastoreID"]
+        assert bare.delete("Earlier") == "DELETE_COMPLETE"
+        certificate = local.client("acm").request_certificate(DomainName="pacs.hospital.example")["CertificateArn"]
+        key = local.client("kms").create_key()["KeyMetadata"]["Arn"]
+        table = local.client("ec2").create_route_table(VpcId=network["VpcID"])["RouteTable"]["RouteTableId"]
+        all_modes = modes.modes(certificate=certificate, key=key, datastore=datastore, route_tables=table)
+        yield Account(local, network, all_modes)
+
+
+MODE_NAMES = [mode.name for mode in modes.modes()]
+
+
+@pytest.mark.parametrize("name", MODE_NAMES)
+def test_a_mode_is_created_and_deleted_and_its_data_stay(account: Account, name: str) -> None:
+    mode = next(mode for mode in account.modes if mode.name == name)
+    stack = "Mode-" + name.replace("_", "-")
+    assert account.run("create", stack, mode.parameters) == "CREATE_COMPLETE"
+    resources = account.resources(stack)
+    expected = json.loads(BODY)["Resources"]
+    absent = set(expected) - set(resources)
+    assert ("Datastore" in absent) == ("DatastoreID" in mode.parameters)
+    assert ("S3Endpoint" in absent) == ("PrivateRouteTableIDs" not in mode.parameters)
+    assert ("CertificateEndsAlarm" in absent) == ("TLSCertificateARN" not in mode.parameters)
+    assert ("ReceiverKeyPolicy" in absent) == ("KmsKeyARN" not in mode.parameters)
+    outputs = account.outputs(stack)
+    if "DatastoreID" in mode.parameters:
+        assert outputs["HealthImagingDatastoreID"] == mode.parameters["DatastoreID"]
+
+    elb = account.local.client("elbv2")
+    balancer = elb.describe_load_balancers(LoadBalancerArns=[resources["LoadBalancer"][1]])["LoadBalancers"][0]
+    assert balancer["Scheme"] == mode.parameters["LoadBalancerScheme"]
+    listener = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"][0]
+    assert listener["Protocol"] == ("TLS" if "TLSCertificateARN" in mode.parameters else "TCP")
+
+    assert account.delete(stack) == "DELETE_COMPLETE"
+    held = [resource for resource in resources.values() if resource[0] in RETAINED_TYPES]
+    assert len(held) == (6 if "DatastoreID" in mode.parameters else 7)
+    assert [resource for resource in held if not account.exists(*resource)] == []
+
+
+def test_a_walk_through_every_mode_by_updates_loses_nothing(account: Account) -> None:
+    """In the order of a Gray code, so that each update changes one choice, as a hospital would."""
+    assert account.run("create", "Walk", account.modes[0].parameters) == "CREATE_COMPLETE"
+    seen = {resource for resource in account.resources("Walk").values() if resource[0] in RETAINED_TYPES}
+    unchanging = {name: account.resources("Walk")[name] for name in ("LandingBucket", "ResultsBucket", "Ledger")}
+    for step in range(1, 32):
+        mode = account.modes[step ^ step >> 1]
+        assert account.run("update", "Walk", mode.parameters) == "UPDATE_COMPLETE", mode.name
+        resources = account.resources("Walk")
+        assert {name: resources[name] for name in unchanging} == unchanging, mode.name
+        seen |= {resource for resource in resources.values() if resource[0] in RETAINED_TYPES}
+        assert [resource for resource in seen if not account.exists(*resource)] == [], mode.name
+    assert account.delete("Walk") == "DELETE_COMPLETE"
+    assert [resource for resource in seen if not account.exists(*resource)] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "parameters", "reason"),
+    [
+        ("an open network", {"PeerCIDR1": "0.0.0.0/0"}, "PeerCIDR1"),
+        ("a pair that Fargate does not know", {"TaskCPU": "256", "TaskMemoryLimit": "8192"}, "With TaskCPU 256"),
+        ("a maximum below the desired", {"TaskDesiredCount": "5", "AutoscaleMaxCapacity": "4"}, "at least"),
+        ("subnets of one zone", {"PublicSubnetIDs": "first"}, "different Availability Zones"),
+        ("the same subnets", {"PublicSubnetIDs": "private"}, "must name different subnets"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+)
+def test_cloudformation_refuses_before_anything_is_created(
+    account: Account, what: str, parameters: dict[str, str], reason: str
+) -> None:
+    from botocore.exceptions import ClientError
+
+    stand_ins = {
+        "first": account.network["PublicSubnetIDs"].split(",")[0],
+        "private": account.network["PrivateSubnetIDs"],
+    }
+    values = {key: stand_ins.get(value, value) for key, value in parameters.items()}
+    with pytest.raises(ClientError, match=reason):
+        account.run("create", "Refused", values)
+    stacks: list[dict[str, Any]] = account.local.client("cloudformation").describe_stacks()["Stacks"]
+    assert "Refused" not in {stack["StackName"] for stack in stacks}
