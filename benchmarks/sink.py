@@ -3,18 +3,22 @@
 `python -m benchmarks.sink PORT [LATENCY_MS]` speaks as much of S3's path-style HTTP as an uploader needs: PUT,
 multipart upload, HEAD, an empty listing, DELETE; connections stay open. `GET /-/stored` answers what was stored
 as JSON: {"objects": distinct `.dcm` keys, "bytes": body bytes read, "uids": the keys' last parts without `.dcm`}.
-A part of a multipart upload is no object; its completion is.
+A part of a multipart upload is no object; its completion is. Linux only: a body's bytes are read with MSG_TRUNC, which
+drops them in the kernel, so that the sink takes as little as it can of the cores that receiver and senders share.
 """
 
-import asyncio
+import contextlib
 import json
+import select
+import socket
 import sys
-from typing import cast
+import time
+from collections import deque
+from collections.abc import Callable
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import uvloop
-
-_BUFFER_BYTES = 1 << 17  # small enough to stay in a core's cache beside what the receiver has there
+_HEAD_BYTES = 1 << 16
+_NOWHERE = bytearray(1 << 26)  # nothing is written into it: it says how much may be dropped at once
 _MULTIPART = (
     '<?xml version="1.0"?><InitiateMultipartUploadResult><Bucket>b</Bucket><Key>k</Key>'
     "<UploadId>upload-1</UploadId></InitiateMultipartUploadResult>"
@@ -49,47 +53,60 @@ class Stored:
         return json.dumps({"objects": len(self.keys), "bytes": self.bytes, "uids": uids})
 
 
-class Connection(asyncio.BufferedProtocol):
-    """One keep-alive HTTP/1.1 connection; bodies are read into one buffer that all connections share."""
+AnswerLater = Callable[["Connection", bytes], None]
 
-    _buffer = memoryview(bytearray(_BUFFER_BYTES))
 
-    def __init__(self, stored: Stored, latency_seconds: float) -> None:
+class Connection:
+    """One keep-alive HTTP/1.1 connection; `is_open` until the peer has closed it."""
+
+    def __init__(self, peer: socket.socket, stored: Stored, answer_later: AnswerLater) -> None:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.is_open = True
+        self._socket = peer
         self._stored = stored
-        self._latency_seconds = latency_seconds
+        self._answer_later = answer_later
         self._head = b""
         self._remaining = 0
         self._method = self._target = ""
         self._in_body = False
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
+    def readable(self) -> None:
+        """Take what has arrived: a head's bytes are looked at, a body's dropped where they are, in the kernel."""
+        if self._in_body:
+            count = self._socket.recv_into(_NOWHERE, min(self._remaining, len(_NOWHERE)), socket.MSG_TRUNC)
+            self._took(count)
+            self.is_open = count > 0
+        else:
+            data = self._socket.recv(_HEAD_BYTES)
+            self._feed(data)
+            self.is_open = bool(data)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._buffer
+    def send(self, reply: bytes) -> None:
+        """Answer; a sender that is gone by now misses nothing."""
+        with contextlib.suppress(OSError):
+            self._socket.sendall(reply)
 
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._in_body and nbytes < self._remaining:
-            self._remaining -= nbytes
-            self._stored.bytes += nbytes
-            return
-        self._feed(bytes(self._buffer[:nbytes]))
+    def close(self) -> None:
+        self.is_open = False
+        self._socket.close()
 
     def _feed(self, data: bytes) -> None:
-        while data:
-            if not self._in_body:
-                head, end, data = (self._head + data).partition(b"\r\n\r\n")
-                self._head = b"" if end else head
-                if not end:
-                    return
-                self._begin(head.decode("latin-1"))
-            taken = min(self._remaining, len(data))
-            self._remaining -= taken
-            self._stored.bytes += taken
-            data = data[taken:]
-            if self._remaining == 0:
-                self._in_body = False
-                self._finish()
+        head, end, body = (self._head + data).partition(b"\r\n\r\n")
+        if not end:
+            self._head = head
+            return
+        self._head = b""
+        self._begin(head.decode("latin-1"))
+        if len(body) > self._remaining:
+            raise ValueError("the sink takes one request at a time")
+        self._took(len(body))
+
+    def _took(self, count: int) -> None:
+        self._remaining -= count
+        self._stored.bytes += count
+        if self._in_body and self._remaining == 0:
+            self._in_body = False
+            self._finish()
 
     def _begin(self, head: str) -> None:
         self._method, self._target, _ = head.split(" ", 2)
@@ -100,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
         self._remaining = int(length.partition("\r\n")[0] or "0")
         self._in_body = True
         if "\r\nexpect: 100-continue" in lowered:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _finish(self) -> None:
         if self._method == "PUT" and "?" not in self._target:
@@ -109,10 +126,10 @@ class Connection(asyncio.BufferedProtocol):
         else:
             status, body = self._answer()
             reply = _reply(status, "" if self._method == "HEAD" else body)
-        if self._latency_seconds and self._method in ("PUT", "POST"):
-            asyncio.get_running_loop().call_later(self._latency_seconds, self._transport.write, reply)
+        if self._method in ("PUT", "POST"):
+            self._answer_later(self, reply)
         else:
-            self._transport.write(reply)
+            self.send(reply)
 
     def _answer(self) -> tuple[str, str]:
         """Status line and body; what counts as stored is counted here, when the whole body has been read."""
@@ -138,13 +155,44 @@ class Connection(asyncio.BufferedProtocol):
                 return "404 Not Found", ""
 
 
-async def serve(port: int, latency_seconds: float) -> None:
-    """Listen on 127.0.0.1 until cancelled or killed."""
+def serve(port: int, latency_seconds: float) -> None:
+    """Listen on 127.0.0.1 until killed; one thread, one epoll. A PUT's or POST's answer leaves so much later."""
     stored = Stored()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(stored, latency_seconds), "127.0.0.1", port, backlog=4096)
-    await server.serve_forever()
+    connections: dict[int, Connection] = {}
+    answers: deque[tuple[float, Connection, bytes]] = deque()  # in the order in which they are due
+
+    def answer(connection: Connection, reply: bytes) -> None:
+        if latency_seconds:
+            answers.append((time.monotonic() + latency_seconds, connection, reply))
+        else:
+            connection.send(reply)
+
+    with socket.create_server(("127.0.0.1", port), backlog=4096) as listener, select.epoll() as epoll:
+        epoll.register(listener, select.EPOLLIN)
+        while True:
+            ready = epoll.poll(max(0.0, answers[0][0] - time.monotonic()) if answers else None)
+            while answers and answers[0][0] <= time.monotonic():
+                _, connection, reply = answers.popleft()
+                connection.send(reply)
+            for descriptor, _ in ready:
+                if descriptor == listener.fileno():
+                    peer, _ = listener.accept()
+                    connections[peer.fileno()] = Connection(peer, stored, answer)
+                    epoll.register(peer, select.EPOLLIN)
+                    continue
+                connection = connections[descriptor]
+                _read(connection)
+                if not connection.is_open:
+                    epoll.unregister(descriptor)
+                    connections.pop(descriptor).close()
+
+
+def _read(connection: Connection) -> None:
+    try:
+        connection.readable()
+    except ConnectionError:
+        connection.is_open = False
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2] if len(sys.argv) > 2 else 0) / 1000))
+    serve(int(sys.argv[1]), float(sys.argv[2] if len(sys.argv) > 2 else 0) / 1000)
