@@ -64,6 +64,15 @@ image-lint: install image ## Check Dockerfile and image; write its SBOM and lice
 	@rm $(IMAGE_FILES)/image.tar
 	@echo "$(IMAGE_FILES)/sbom.cdx.json and $(IMAGE_FILES)/licences.md are written; hadolint and trivy's configuration scan found nothing."
 
+.PHONY: interop
+interop: install system-packages ## Send from five implementations, plain and over TLS; writes docs/interoperability.md
+	@scripts/system-packages orthanc:/usr/sbin/Orthanc libgdcm-tools:/usr/bin/gdcmscu
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install npm)." >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --requirement tests/interop/requirements.txt
+	@mkdir -p .cache/interop && cp tests/interop/package*.json .cache/interop/
+	@cd .cache/interop && npm ci --silent --no-audit --no-fund
+	@$(BIN)/python -W ignore -m tests.interop
+
 .PHONY: lock
 lock: install ## Renew the hashes and versions of container/requirements.lock
 	@$(BIN)/python -m pip install --quiet uv
