@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 import threading
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import trustme
 from benchmarks.data import CT, instances
 from benchmarks.scu import SUCCESS, Association
 from benchmarks.stores import sink
@@ -109,6 +111,26 @@ def test_the_health_check_follows_the_receiver(running) -> None:  # type: ignore
     assert running.container.run(*check, check=False).returncode == 0
     other_port = ["env", f"HEALTH_PORT={free_port()}", *check]
     assert running.container.run(*other_port, check=False).returncode == 1
+
+
+def test_it_speaks_tls_with_secrets_injected_as_text(image: str, tmp_path: Path) -> None:
+    """As ECS injects them from Secrets Manager; there is no file system to write a key to."""
+    authority = trustme.CA()
+    server = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    (ct,) = synthetic_ct(tmp_path / "ct", 1)
+    port = free_port()
+    environment = {"BIND_ADDRESS": "127.0.0.1", "SCP_PORT": str(port), "HEALTH_PORT": str(free_port())}
+    environment |= {
+        "TLS_CERTIFICATE": server.cert_chain_pems[0].bytes().decode(),
+        "TLS_PRIVATE_KEY": server.private_key_pem.bytes().decode(),
+    }
+    with sink() as store, Container(image, SMALLEST_TASK, environment | store.environment) as container:
+        container.start()
+        command = [dcmtk.program("storescu"), "+tla", "+cf", str(tmp_path / "ca.pem"), "-aec", "STORESCP"]
+        done = subprocess.run([*command, "127.0.0.1", str(port), str(ct.path)], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert store.stored_uids() == {ct.sop_instance_uid}
 
 
 def test_pid_1_reaps_orphans(running) -> None:  # type: ignore[no-untyped-def]
