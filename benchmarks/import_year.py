@@ -56,7 +56,7 @@ class MeteredAws(MemoryAws):
         kind = item["sk"].partition("#")[0], item.get("state", "")
         if kind not in self.year.sizes:  # items of a kind hardly differ in length
             self.year.sizes[kind] = -(-len(json.dumps(item)) // 1024)
-        was_open = item["pk"] in self.world.index
+        was_open = item["pk"] in self.world.unsettled
         super().put_item(item, name, operator, value)
         self.year.units["write"] += self.year.sizes[kind] * (2 if was_open or "unsettled" in item else 1)
         if item["sk"] == "BATCH":
@@ -209,7 +209,7 @@ class Year:
         refused = {sk for sk in self.world.ledger[pk] if sk.startswith("QUARANTINED#")}
         self.checks += 1
         settled = item["state"] in index.FINAL_STATES
-        if settled != (pk not in self.world.index):
+        if settled != (pk not in self.world.unsettled):
             raise Ledger(f"{pk}: {item['state']}, and the index says otherwise")
         if batch in self.stored and len(refused) + max(imported, 0) + waiting < self.stored[batch]:
             raise Ledger(f"{pk}: an instance is gone")
@@ -234,7 +234,7 @@ class Year:
                 yield key
 
     def check_everything(self) -> None:
-        for pk in list(self.world.index):
+        for pk in list(self.world.unsettled):
             self.check(pk)
 
     def forget(self, pk: str) -> None:
@@ -316,8 +316,8 @@ def main() -> None:
     out = sys.stdout
     with contextlib.redirect_stdout(year.log):
         year.run()
-    if year.stored or year.world.index:
-        raise Ledger(f"not settled: {list(year.stored)[:3]}, {list(year.world.index)[:3]}")
+    if year.stored or year.world.unsettled:
+        raise Ledger(f"not settled: {list(year.stored)[:3]}, {list(year.world.unsettled)[:3]}")
     # An orphan waits for its receiver, an outage for its end; then the backlog drains at the quota's rate.
     longest = max((end - begin for begin, end in year.outages), default=0.0) + SETTINGS.orphan_after_seconds
     if max(year.delays) > longest + 2 * arguments.studies:

@@ -504,7 +504,7 @@ def test_a_malformed_ledger_item_is_alarmed_and_the_others_go_on(case: str) -> N
     broken = receive(world, good(2), number=7, study="1.2.7")
     pk = f"BATCH#{broken[0][0]}"
     item = {"batch": broken[0][0], "unsettled": "1", **MALFORMED_ITEMS[case], "pk": pk, "sk": "BATCH"}
-    world.ledger[pk]["BATCH"] = world.index[pk] = item
+    world.ledger[pk]["BATCH"] = world.unsettled[pk] = item
     acknowledged = receive(world, good(2), number=8)
     assert last_metrics(world)["ImportErrors"] >= 1
     for _ in range(5):
@@ -512,7 +512,7 @@ def test_a_malformed_ledger_item_is_alarmed_and_the_others_go_on(case: str) -> N
         wake(world)
     assert batch_item(world, acknowledged[0])["state"] == "SETTLED"
     assert len(world.keys(f"incoming/{broken[0][0]}/")) == 2
-    del world.ledger[pk], world.index[pk]  # what the manual tells a person to do: the facts are enough
+    del world.ledger[pk], world.unsettled[pk]  # what the manual tells a person to do: the facts are enough
     wake_every_minute(world)
     assert problems(world, broken + acknowledged) == []
 

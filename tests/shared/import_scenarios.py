@@ -131,7 +131,7 @@ def wake(
 def at_rest(world: World) -> bool:
     """Say whether there is nothing left to do."""
     open_keys = world.keys("incoming/") + world.keys("batches/")
-    return not open_keys and not world.index and not world.running and not world.late_results
+    return not open_keys and not world.unsettled and not world.running and not world.late_results
 
 
 def wake_every_minute(world: World, settings: index.Settings = SETTINGS, minutes: int = 400, skew: float = 0.0) -> None:
@@ -155,7 +155,7 @@ def family(world: World, batch: str) -> list[index.Item]:
 def problems(world: World, acknowledged: list[Instance], imports: int = 1) -> list[str]:
     """One sentence for each thing that is not as promised. `imports`: how often an instance may have been imported."""
     found = [f"{key} is still there" for key in world.keys("incoming/") + world.keys("batches/")]
-    found += [f"{pk} is {item['state']}" for pk, item in world.index.items()]
+    found += [f"{pk} is {item['state']}" for pk, item in world.unsettled.items()]
     imported, quarantined = Counter[Instance](), Counter[Instance]()
     for key, count in world.image_sets.items():
         imported[origin(key)] += count

@@ -118,7 +118,7 @@ class World:
 
     buckets: dict[str, Bucket] = field(default_factory=lambda: {LANDING: Bucket(), RESULTS: Bucket()})
     ledger: dict[str, dict[str, index.Item]] = field(default_factory=lambda: defaultdict(dict))
-    index: dict[str, index.Item] = field(default_factory=dict)
+    unsettled: dict[str, index.Item] = field(default_factory=dict)
     index_as_shown: dict[str, index.Item] = field(default_factory=dict)
     index_changes: list[tuple[float, str, index.Item | None]] = field(default_factory=list)
     jobs: dict[str, MemoryJob] = field(default_factory=dict)
@@ -153,15 +153,15 @@ class World:
     # - DynamoDB's index -
 
     def change_index(self, pk: str, item: index.Item | None) -> None:
-        self.index.pop(pk, None)
+        self.unsettled.pop(pk, None)
         if item is not None:
-            self.index[pk] = item
+            self.unsettled[pk] = item
         if self.index_lag_seconds:
             self.index_changes.append((self.time + self.index_lag_seconds, pk, item))
 
     def shown_index(self) -> dict[str, index.Item]:
         if not self.index_lag_seconds:
-            return self.index
+            return self.unsettled
         while self.index_changes and self.index_changes[0][0] <= self.time:
             _, pk, item = self.index_changes.pop(0)
             self.index_as_shown.pop(pk, None)
