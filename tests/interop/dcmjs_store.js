@@ -1,5 +1,6 @@
 // Send every file of a plan with dcmjs-dimse, an association each; what it cannot read is passed over.
 const fs = require('fs');
+// It takes half a minute over some RLE files of two kilobytes: hence the patience below.
 const { Client, log, requests } = require('dcmjs-dimse');
 
 log.level = 'error';
@@ -32,7 +33,7 @@ process.on('uncaughtException', () => {});
 (async () => {
   for (const path of plan.files) {
     try {
-      await Promise.race([store(path), new Promise((resolve) => setTimeout(resolve, 20000))]);
+      await Promise.race([store(path), new Promise((resolve) => setTimeout(resolve, 90000))]);
     } catch {
       continue;
     }

@@ -110,7 +110,7 @@ def send_with_dcmjs(files: Sequence[DicomFile], port: int, tls: Tls | None, work
     paths = [str(file.path) for file in files]
     plan.write_text(json.dumps({"port": port, "calling": CALLING, "called": CALLED, "tls": security, "files": paths}))
     environment = os.environ | {"NODE_PATH": str(node_modules())}
-    run(["node", str(Path(__file__).parent / "dcmjs_store.js"), str(plan)], 10 * FILE_SECONDS, environment)
+    run(["node", str(Path(__file__).parent / "dcmjs_store.js"), str(plan)], 15 * FILE_SECONDS, environment)
 
 
 def send_with_pynetdicom(files: Sequence[DicomFile], port: int, tls: Tls | None, work: Path) -> None:
