@@ -132,6 +132,14 @@ publish-validate: install ## Upload the template and ask the Catalog about dist/
 publish-apply: install ## Publish dist/ for good; asks before it does
 	@$(BIN)/storescp-cfn publish dist/ --apply
 
+.PHONY: test-modes
+test-modes: install ## Create, update and delete the template in all of its 32 modes on the local stack
+	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_modes_created.py
+
+.PHONY: test-iam
+test-iam: install system-packages ## Take each permission away in turn and see the chain break, five minutes
+	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_iam_enforced.py
+
 .PHONY: audit
 audit: install .cache/audit/.installed ## Judge the template with other people's rule sets, in each of its modes
 	@$(BIN)/cfn-lint --include-experimental --include-checks I E W \

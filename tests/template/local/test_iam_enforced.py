@@ -1,0 +1,329 @@
+"""No statement is idle: the real chain, IAM enforced, breaks whenever one statement, action or resource is taken away.
+
+One stack serves all trials. Each takes one piece out of a role's policy, sends a study and drives the importer; then
+the policy is put back. The study is large enough to be split and has an image that HealthImaging refuses, so that a
+trial with every piece in place calls everything that the roles allow.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from botocore.exceptions import ClientError
+
+from storescp_cfn.local import dcmtk
+from storescp_cfn.local.processes import free_port
+from storescp_cfn.local.stack import Chain, LocalStack, LocalStackError
+from storescp_cfn.local.study import DicomFile, synthetic_ct
+from storescp_cfn.template import iam, importing, render, service
+
+ROUNDS = 20  # of the importer; an intact chain is done after about six
+PAUSE_SECONDS = 0.25
+SLICES = 3
+
+# What the local AWS cannot try, and why; everything else has to break the chain when it is missing.
+UNTRIED = {
+    ("ReceiverPolicy", "ProtectBusyTasks"): "the ECS agent asks for it inside a task; there is none here",
+    ("ExecutionPolicy", "LogInToRegistry"): "ECS asks for it before a task starts; no task starts here",
+    ("ExecutionPolicy", "PullImage"): "ECS asks for it before a task starts; no task starts here",
+    ("ExecutionPolicy", "WriteLog"): "ECS asks for it while a task runs; the log goes to a file here",
+    ("ImporterPolicy", "WriteLog"): "the emulated Lambda writes logs by itself, not with the function's role",
+    ("ReceiverKeyPolicy", "UseCustomerKey"): "the emulated S3 does not ask KMS",
+    ("ImporterKeyPolicy", "UseCustomerKey"): "the emulated S3 and DynamoDB do not ask KMS",
+    ("ImportJobKeyPolicy", "UseCustomerKey"): "the emulated S3 does not ask KMS",
+}
+# Parts of a statement of which the same holds.
+UNTRIED_PARTS = {
+    ("ImportJobPolicy", "ListBuckets", "ResultsBucket"): "HealthImaging's guide asks for it; the emulator does not",
+    ("ImporterPolicy", "RunImportJobs", "medical-imaging:ListDICOMImportJobs"): "asked only after a run was killed "
+    "between starting a job and noting it; tests/import_lambda kills one there",
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is taken away: a whole statement (`part` empty), or one of its actions or resources."""
+
+    policy: str
+    sid: str
+    part: str = ""
+
+    def without(self, document: dict[str, Any], parts: dict[str, str]) -> dict[str, Any]:
+        """The policy document without this piece; `parts` translates resources' logical names to what is in it."""
+        statements = []
+        for statement in document["Statement"]:
+            if statement["Sid"] != self.sid:
+                statements.append(statement)
+            elif self.part:
+                gone = parts.get(self.part, self.part)
+                lists = {key: [value for value in statement[key] if value != gone] for key in ("Action", "Resource")}
+                left = {**statement, **lists}
+                assert left != statement, self
+                statements.append(left)
+        return {**document, "Statement": statements}
+
+
+ROLES = (service.receiver_role(), service.execution_role(), importing.import_job_role(), importing.importer_role())
+
+
+def named(resource: Any) -> str:
+    """A resource of a grant as the test names it: its logical id and what follows."""
+    value = resource if isinstance(resource, str) else resource.to_dict()
+    if isinstance(value, dict) and "Fn::GetAtt" in value:
+        return str(value["Fn::GetAtt"][0])
+    text = value.get("Fn::Sub", value) if isinstance(value, dict) else value
+    return str(text).replace("${", "").replace(".Arn}", "")
+
+
+def pieces_of(grant: iam.Grant, policy: str) -> Iterator[Piece]:
+    yield Piece(policy, grant.sid)
+    actions = [str(action.JSONrepr()) for action in grant.actions]
+    resources = [named(resource) for resource in grant.resources]
+    for parts in (actions, resources):
+        if len(parts) > 1:
+            yield from (Piece(policy, grant.sid, part) for part in parts)
+
+
+PIECES = [
+    piece
+    for role in ROLES
+    for policy, grants in ((role.policy_id, role.grants), (role.key_policy_id, role.key_grants))
+    for grant in grants
+    for piece in pieces_of(grant, policy)
+]
+TRIED = [
+    piece
+    for piece in PIECES
+    if (piece.policy, piece.sid) not in UNTRIED and (piece.policy, piece.sid, piece.part) not in UNTRIED_PARTS
+]
+
+
+@dataclass
+class Trials:
+    """The running chain, and what a trial does with it."""
+
+    stack: LocalStack
+    chain: Chain
+    port: int
+    physical: dict[str, str]
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What a piece's resource is called in the deployed policies."""
+        arns = {
+            "LandingBucket": f"arn:aws:s3:::{self.physical['LandingBucket']}",
+            "ResultsBucket": f"arn:aws:s3:::{self.physical['ResultsBucket']}",
+        }
+        return arns | {
+            f"{name}/{prefix}/*": f"{arn}/{prefix}/*"
+            for name, arn in arns.items()
+            for prefix in ("incoming", "batches", "quarantine", "jobs")
+        }
+
+    @contextmanager
+    def lacking(self, piece: Piece) -> Iterator[None]:
+        """Take a piece out of the deployed policy, and put it back."""
+        client, arn = self.stack.client("iam"), self.physical[piece.policy]
+        version = client.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = client.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        lesser = piece.without(document, self.parts)
+        if not lesser["Statement"]:
+            lesser["Statement"] = [{"Effect": "Deny", "Action": "*", "Resource": "*"}]
+        self.replace(arn, lesser)
+        try:
+            yield
+        finally:
+            self.replace(arn, document)
+
+    def replace(self, arn: str, document: dict[str, Any]) -> None:
+        """Make a document the policy's only version: it may have five."""
+        client = self.stack.client("iam")
+        earlier = client.list_policy_versions(PolicyArn=arn)["Versions"]
+        client.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(document), SetAsDefault=True)
+        for version in earlier:
+            client.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+
+    def study(self, folder: Path) -> list[DicomFile]:
+        """Slices of one study, of which HealthImaging refuses the last."""
+        files = synthetic_ct(folder, slices=SLICES, rows=16, columns=16)
+        with pydicom.config.disable_value_validation():
+            dataset = pydicom.dcmread(files[-1].path)
+            dataset.StudyDescription = "x" * 300
+            dataset.save_as(files[-1].path)
+        return files
+
+    def runs(self, folder: Path) -> bool:
+        """Send a study and drive the importer; whether all of it is acknowledged, and then settled and tidied up."""
+        files = self.study(folder)
+        sent = dcmtk.store(files, "127.0.0.1", self.port, "STORESCP", "CT1", self.stack.folder, lambda _: None)
+        if not all(outcome.acknowledged for outcome in sent):
+            return False
+        study = str(pydicom.dcmread(files[0].path, stop_before_pixels=True).StudyInstanceUID)
+        for _ in range(ROUNDS):
+            if self.is_settled(study):
+                return True
+            self.stack.client("lambda").invoke(FunctionName=self.chain.importer_function)
+            time.sleep(PAUSE_SECONDS)
+        return False
+
+    def is_settled(self, study: str) -> bool:
+        """The ledger says so of every batch of the study, the refused image is in quarantine, and nothing is left."""
+        s3 = self.stack.client("s3")
+        keys = [
+            entry["Key"]
+            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.chain.landing_bucket)
+            for entry in page.get("Contents", [])
+        ]
+        own = [key for key in keys if study in key]
+        batches = {key.split("/")[1].split(".")[0] for key in own}
+        manifests = [key for key in keys if key.startswith("batches/") and key[8:].split(".")[0] in batches]
+        items = self.stack.client("dynamodb").query(
+            TableName=self.chain.ledger_table,
+            KeyConditionExpression="pk = :study",
+            ExpressionAttributeValues={":study": {"S": f"STUDY#{study}"}},
+        )["Items"]
+        counts = [{name: int(item[name]["N"]) for name in ("imported", "quarantined")} for item in items]
+        return (
+            sum(count["imported"] for count in counts) == SLICES - 1
+            and sum(count["quarantined"] for count in counts) == 1
+            and all(item["state"]["S"] in ("SETTLED", "SPLIT") for item in items)
+            and len(own) == 2  # the refused image and its reason
+            and all(key.startswith("quarantine/") for key in own)
+            and not manifests
+        )
+
+    def restart_receiver(self) -> None:
+        """Start the receiver anew, which tries whether it can write its store and abandon an upload."""
+        assert self.stack.receiver_child is not None
+        self.stack.receiver_child.stop(20)
+        self.stack.start_receiver(self.chain, self.port)
+
+
+@pytest.fixture(scope="module")
+def trials() -> Iterator[Trials]:
+    environment = pytest.MonkeyPatch()
+    environment.setenv("BATCH_QUIET_SECONDS", "0.3")
+    with LocalStack(render().to_json()) as stack:
+        stack.start_aws()
+        stack.create_stack()
+        chain, port = stack.chain(), free_port()
+        functions = stack.client("lambda")
+        configuration = functions.get_function_configuration(FunctionName=chain.importer_function)
+        variables = configuration["Environment"]["Variables"] | {"MAX_FILES_PER_JOB": str(SLICES - 1)}
+        variables |= {"JOB_STARTS_PER_SECOND": "50"}
+        functions.update_function_configuration(
+            FunctionName=chain.importer_function, Environment={"Variables": variables}
+        )
+        pages = stack.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="StoreSCP")
+        physical = {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for page in pages
+            for resource in page["StackResourceSummaries"]
+        }
+        stack.start_receiver(chain, port)
+        yield Trials(stack, chain, port, physical)
+    environment.undo()
+
+
+def test_every_statement_is_tried_or_has_a_reason_not_to_be() -> None:
+    statements = {(piece.policy, piece.sid) for piece in PIECES}
+    assert set(UNTRIED) <= statements
+    assert {(piece.policy, piece.sid) for piece in TRIED} == statements - set(UNTRIED)
+    assert {(*piece,) for piece in UNTRIED_PARTS} <= {(p.policy, p.sid, p.part) for p in PIECES}
+
+
+def test_the_chain_runs_with_every_piece_in_place(trials: Trials, tmp_path: Path) -> None:
+    assert trials.runs(tmp_path)
+
+
+def test_a_receiver_that_cannot_abandon_an_upload_is_not_ready(trials: Trials, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials.restart_receiver()
+    monkeypatch.setattr("storescp_cfn.local.stack.START_SECONDS", 5)
+    with trials.lacking(Piece("ReceiverPolicy", "AbortUploads")), pytest.raises(LocalStackError, match="not ready"):
+        trials.restart_receiver()
+    monkeypatch.undo()
+    trials.restart_receiver()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [piece for piece in TRIED if piece.sid != "AbortUploads"],
+    ids=lambda piece: "-".join(filter(None, (piece.policy, piece.sid, piece.part.replace("/", "_")))),
+)
+def test_without_this_piece_the_chain_breaks(trials: Trials, piece: Piece, tmp_path: Path) -> None:
+    with trials.lacking(piece):
+        assert not trials.runs(tmp_path / "without")
+
+
+def test_the_chain_runs_again_once_all_is_put_back(trials: Trials, tmp_path: Path) -> None:
+    assert trials.runs(tmp_path)
+
+
+BUCKET_ACTIONS = ["ListBucket", "GetBucketPolicy", "PutBucketPolicy", "DeleteBucket", "PutLifecycleConfiguration"]
+OBJECT_ACTIONS = ["GetObject", "PutObject", "DeleteObject", "DeleteObjectVersion", "AbortMultipartUpload"]
+
+
+@pytest.mark.parametrize("role", [role.logical_id for role in ROLES])
+def test_no_role_reaches_another_bucket_or_deletes_a_version(trials: Trials, role: str) -> None:
+    client = trials.stack.client("iam")
+    arn = client.get_role(RoleName=trials.physical[role])["Role"]["Arn"]
+    landing, logs = trials.physical["LandingBucket"], trials.physical["AccessLogBucket"]
+
+    def allowed(actions: list[str], resource: str) -> set[str]:
+        results = client.simulate_principal_policy(
+            PolicySourceArn=arn, ActionNames=[f"s3:{action}" for action in actions], ResourceArns=[resource]
+        )["EvaluationResults"]
+        return {result["EvalActionName"] for result in results if result["EvalDecision"] == "allowed"}
+
+    for bucket in ("another-hospitals-bucket", logs, f"{landing}-2"):
+        assert allowed(BUCKET_ACTIONS, f"arn:aws:s3:::{bucket}") == set()
+        assert allowed(OBJECT_ACTIONS, f"arn:aws:s3:::{bucket}/incoming/x.dcm") == set()
+    assert "s3:DeleteObject" not in allowed(OBJECT_ACTIONS, f"arn:aws:s3:::{landing}/quarantine/x.dcm")
+    assert "s3:DeleteObjectVersion" not in allowed(OBJECT_ACTIONS, f"arn:aws:s3:::{landing}/incoming/x.dcm")
+
+
+def test_the_receivers_keys_open_nothing_but_its_two_prefixes(trials: Trials) -> None:
+    """With the keys that ECS would give the task, asked of the running S3."""
+    import urllib.request
+
+    import boto3
+
+    described = trials.stack.client("ecs").describe_task_definition(taskDefinition=trials.chain.task_definition)
+    variables = trials.stack.task_credentials(described["taskDefinition"]["taskRoleArn"])
+    request = urllib.request.Request(
+        variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
+        headers={"Authorization": variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"]},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        keys = json.load(answer)
+    s3 = boto3.client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=trials.stack.endpoint_url,
+        aws_access_key_id=keys["AccessKeyId"],
+        aws_secret_access_key=keys["SecretAccessKey"],
+        aws_session_token=keys["Token"],
+    )
+    landing = trials.chain.landing_bucket
+    s3.put_object(Bucket=landing, Key="incoming/foreign", Body=b"x")
+    trials.stack.client("s3").delete_object(Bucket=landing, Key="incoming/foreign")
+    refused = [
+        lambda: s3.put_object(Bucket=landing, Key="quarantine/x", Body=b"x"),
+        lambda: s3.get_object(Bucket=landing, Key="incoming/foreign"),
+        lambda: s3.list_objects_v2(Bucket=landing),
+        lambda: s3.delete_object(Bucket=landing, Key="incoming/foreign"),
+        lambda: s3.put_object(Bucket=trials.chain.results_bucket, Key="incoming/x", Body=b"x"),
+        lambda: s3.put_object(Bucket="storescp-templates", Key="incoming/x", Body=b"x"),
+    ]
+    for call in refused:
+        with pytest.raises(ClientError) as denied:
+            call()
+        assert denied.value.response["Error"]["Code"] in ("AccessDenied", "403")
