@@ -149,7 +149,8 @@ class Year:
         """Enter a day's studies, after the night's check of everything."""
         self.check_everything()
         shares = random.Random(day).choices(range(24), HOURLY, k=self.studies_per_day)
-        for number, hour in enumerate(shares, start=1):
+        # Numbers are the year's own: after an outage studies of two days may be stored in the same millisecond.
+        for number, hour in enumerate(shares, start=day * self.studies_per_day + 1):
             self.at(START + day * DAY + (hour + self.draw.random()) * 3600, partial(self.study, number))
         self.forget_results()
 
@@ -316,7 +317,7 @@ def main() -> None:
     out = sys.stdout
     with contextlib.redirect_stdout(year.log):
         year.run()
-    if year.stored or year.world.unsettled:
+    if year.stored or year.world.unsettled or year.totals["batches"] != arguments.days * arguments.studies:
         raise Ledger(f"not settled: {list(year.stored)[:3]}, {list(year.world.unsettled)[:3]}")
     # An orphan waits for its receiver, an outage for its end; then the backlog drains at the quota's rate.
     longest = max((end - begin for begin, end in year.outages), default=0.0) + SETTINGS.orphan_after_seconds
