@@ -34,6 +34,10 @@ run stored, and the bytes are compared with those. A dash: the sender sent nothi
 number is below the number of files, the sender could not read them, or sent them in another syntax (dcmjs-dimse makes
 Implicit VR of Explicit VR). GDCM's gdcmscu speaks no TLS.
 """
+WHY_REFUSED = """Each of these was looked into, and is right: requests whose UIDs contradict the data set (files whose
+meta information does; Orthanc 1.10.1, which reads a UID of VR UN as `31`), UIDs that are none (`bad_sequence.dcm`), a
+missing Study Instance UID, and data sets that break off or have no value representation before the identifiers are over.
+"""
 Contents = Counter[tuple[str, str]]  # transfer syntax and SHA-256 of a data set: how often
 
 
@@ -152,8 +156,9 @@ def page(files: Sequence[DicomFile], pairs: Sequence[tuple[Run, Run | None]], va
     for plain, _ in pairs:
         statuses = ", ".join(f"{count} × {status:04X}" for status, count in sorted(plain.failures.items()))
         lines.append(f"- {plain.sender.name}: {statuses or 'none'}")
+    lines += ["", WHY_REFUSED]
     count, complaints = validated
-    lines += ["", f"dciodvfy (dicom3tools) read {count} files as pynetdicom sent them and as they were stored; "]
+    lines += [f"dciodvfy (dicom3tools) read {count} files as pynetdicom sent them and as they were stored; "]
     lines[-1] += f"errors that only the stored ones have: {len(complaints)}."
     lines += [f"- {complaint}" for complaint in complaints]
     return "\n".join(lines) + "\n"
