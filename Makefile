@@ -140,6 +140,15 @@ test-modes: install ## Create, update and delete the template in all of its 32 m
 test-iam: install system-packages ## Take each permission away in turn and see the chain break, five minutes
 	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_iam_enforced.py
 
+.PHONY: docs
+docs: install $(VENV)/.docs-installed ## Write the reference pages and build the documentation below docs/_build
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/sphinx-build -q -W --keep-going docs docs/_build
+
+$(VENV)/.docs-installed: $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 .PHONY: audit
 audit: install .cache/audit/.installed ## Judge the template with other people's rule sets, in each of its modes
 	@$(BIN)/cfn-lint --include-experimental --include-checks I E W \

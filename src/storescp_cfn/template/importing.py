@@ -222,6 +222,11 @@ def importer_role() -> RoleSpec:
     )
 
 
+def roles() -> list[RoleSpec]:
+    """The roles of this concern."""
+    return [importer_role(), import_job_role()]
+
+
 def _function() -> Function:
     return Function(
         IMPORTER,
@@ -300,8 +305,7 @@ def resources() -> list[AWSObject]:
         logs.log_group(
             IMPORTER_LOG_GROUP, "Log and metrics of the importer; it names batches and UIDs, never patients"
         ),
-        *import_job_role().resources(),
-        *importer_role().resources(),
+        *(resource for role in roles() for resource in role.resources()),
         _function(),
         # Level-triggered: the next wake-up repairs a failed run; retries and dead letters would only repeat it.
         EventInvokeConfig(

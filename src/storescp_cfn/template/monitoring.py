@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import awacs.sns
-from awacs.aws import Allow, Bool, Deny, PolicyDocument, Principal, Statement, StringEquals
+from awacs.aws import Allow, ArnLike, Bool, Deny, PolicyDocument, Principal, Statement, StringEquals
 from awacs.aws import Condition as PolicyCondition
 from troposphere import AWSObject, GetAtt, Ref
 from troposphere.cloudwatch import (
@@ -234,7 +234,12 @@ def _topic_policy() -> TopicPolicy:
                     Principal=Principal("Service", "cloudwatch.amazonaws.com"),
                     Action=[awacs.sns.Publish],
                     Resource=[Ref(ALARM_TOPIC)],
-                    Condition=PolicyCondition(StringEquals({"aws:SourceAccount": Ref("AWS::AccountId")})),
+                    Condition=PolicyCondition(
+                        [
+                            StringEquals({"aws:SourceAccount": Ref("AWS::AccountId")}),
+                            ArnLike({"aws:SourceArn": iam.arn("cloudwatch", "alarm:*")}),
+                        ]
+                    ),
                 ),
                 Statement(
                     Sid="DenyPlainHttp",

@@ -9,7 +9,7 @@ import awacs.ecr
 import awacs.ecs
 import awacs.logs
 import awacs.s3
-from awacs.aws import ArnEquals, ArnLike, StringEquals
+from awacs.aws import ArnLike, StringEquals
 from awacs.aws import Condition as PolicyCondition
 from troposphere import AWSObject, GetAtt, Ref, Select, Split, Sub
 from troposphere.ecs import (
@@ -144,7 +144,6 @@ def receiver_role(release: Release | None = None) -> RoleSpec:
                 "Keep the receiver's own task from being scaled in while it has open associations.",
                 [awacs.ecs.UpdateTaskProtection],
                 [Sub(f"arn:${{AWS::Partition}}:ecs:${{AWS::Region}}:${{AWS::AccountId}}:task/${{{CLUSTER}}}/*")],
-                PolicyCondition(ArnEquals({"ecs:cluster": GetAtt(CLUSTER, "Arn")})),
             ),
             *_metering_grants(release or Release()),
         ],
@@ -170,7 +169,12 @@ def execution_role() -> RoleSpec:
             Grant(
                 "PullImage",
                 "Pull the image that ContainerImage names, from its repository only.",
-                [awacs.ecr.BatchGetImage, awacs.ecr.GetDownloadUrlForLayer],
+                [
+                    awacs.ecr.BatchGetImage,
+                    awacs.ecr.GetDownloadUrlForLayer,
+                    # AWS's own policy for this role has it; whether Fargate's agent asks for it is not documented.
+                    awacs.ecr.BatchCheckLayerAvailability,
+                ],
                 [_image_repository_arn()],
             ),
             Grant(
@@ -181,6 +185,11 @@ def execution_role() -> RoleSpec:
             ),
         ],
     )
+
+
+def roles(release: Release | None = None) -> list[RoleSpec]:
+    """The roles of this concern."""
+    return [receiver_role(release), execution_role()]
 
 
 def _container(release: Release) -> ContainerDefinition:

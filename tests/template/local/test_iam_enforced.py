@@ -71,7 +71,7 @@ class Piece:
         return {**document, "Statement": statements}
 
 
-ROLES = (service.receiver_role(), service.execution_role(), importing.import_job_role(), importing.importer_role())
+ROLES = (*service.roles(), *importing.roles())
 
 
 def named(resource: Any) -> str:
