@@ -36,7 +36,8 @@ Implicit VR of Explicit VR). GDCM's gdcmscu speaks no TLS.
 """
 WHY_REFUSED = """Each of these was looked into, and is right: requests whose UIDs contradict the data set (files whose
 meta information does; Orthanc 1.10.1, which reads a UID of VR UN as `31`), UIDs that are none (`bad_sequence.dcm`), a
-missing Study Instance UID, and data sets that break off or have no value representation before the identifiers are over.
+missing Study Instance UID, data sets that cannot be read up to the identifiers, and dcmjs-dimse's data set that is not
+deflated although its transfer syntax says so.
 """
 Contents = Counter[tuple[str, str]]  # transfer syntax and SHA-256 of a data set: how often
 
