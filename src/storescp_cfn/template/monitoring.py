@@ -44,7 +44,7 @@ class AlarmSpec:
     """One alarm: `statistic` of `metric` over `periods` of `period_seconds` is on the wrong side of `threshold`.
 
     meaning: what has happened and what to do, for the person who gets the message.
-    missing: how missing data are treated.
+    missing: how missing data are treated. after: what must be there before it, so that a new stack does not alarm.
     """
 
     logical_id: str
@@ -59,10 +59,12 @@ class AlarmSpec:
     namespace: str = metrics.NAMESPACE
     dimensions: Mapping[str, Any] = field(default_factory=lambda: {metrics.STACK_DIMENSION: Ref("AWS::StackName")})
     condition: str = ""
+    after: str = ""
 
     def resource(self) -> Alarm:
         """The CloudWatch alarm; it tells the topic when it starts and when it is over."""
-        condition = {"Condition": self.condition} if self.condition else {}
+        attributes: dict[str, Any] = {"Condition": self.condition} if self.condition else {}
+        attributes |= {"DependsOn": [self.after]} if self.after else {}
         return Alarm(
             self.logical_id,
             Metadata=notes.metadata(self.meaning),
@@ -78,7 +80,7 @@ class AlarmSpec:
             TreatMissingData=self.missing,
             AlarmActions=[Ref(ALARM_TOPIC)],
             OKActions=[Ref(ALARM_TOPIC)],
-            **condition,
+            **attributes,
         )
 
 
@@ -98,6 +100,7 @@ ALARMS = (
             "LoadBalancer": GetAtt(network.LOAD_BALANCER, "LoadBalancerFullName"),
             "TargetGroup": GetAtt(network.TARGET_GROUP, "TargetGroupFullName"),
         },
+        after=service.SERVICE,
     ),
     AlarmSpec(
         "FailedStoresAlarm",
@@ -172,6 +175,8 @@ ALARMS = (
         period_seconds=86400,
         namespace="AWS/CertificateManager",
         dimensions={"CertificateArn": Ref("TLSCertificateARN")},
+        # ACM measures until the certificate has ended, and then no more.
+        missing="ignore",
         condition=conditions.HAS_TLS,
     ),
 )
