@@ -191,7 +191,7 @@ def test_a_bucket_is_private_versioned_encrypted_and_speaks_tls_only(name: str) 
         ]
         deny = policy[0]
         assert (deny["Effect"], deny["Principal"], deny["Action"]) == ("Deny", "*", ["s3:*"])
-        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        assert deny["Condition"] == {"Bool": {"aws:SecureTransport": False}}
         aborts = [r for r in properties["LifecycleConfiguration"]["Rules"] if "AbortIncompleteMultipartUpload" in r]
         assert len(aborts) == 1
         assert "Prefix" not in aborts[0]

@@ -15,13 +15,18 @@ _ENCRYPTION = Accepted(
     nag=notes.nag("CloudWatchLogGroupEncrypted", HIPAA, NIST_4, NIST_5, PCI),
     others=["AWS-0017"],
 )
+_RETENTION = Accepted(
+    "LogRetentionDays is 365 unless the hospital chooses another number of days, 30 at least; the rule does not look "
+    "into parameters.",
+    guard=["CW_LOGGROUP_RETENTION_PERIOD_CHECK"],
+)
 
 
 def log_group(logical_id: str, why: str) -> LogGroup:
     """A log group for one component. Its name is made by CloudFormation, so that two stacks do not meet."""
     return LogGroup(
         logical_id,
-        Metadata=notes.metadata(why, _ENCRYPTION),
+        Metadata=notes.metadata(why, _ENCRYPTION, _RETENTION),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         RetentionInDays=Ref("LogRetentionDays"),

@@ -252,7 +252,7 @@ def _topic_policy() -> TopicPolicy:
                     Principal=Principal("*"),
                     Action=[awacs.sns.Publish],
                     Resource=[Ref(ALARM_TOPIC)],
-                    Condition=PolicyCondition(Bool({"aws:SecureTransport": "false"})),
+                    Condition=PolicyCondition(Bool({"aws:SecureTransport": False})),
                 ),
             ],
         ),

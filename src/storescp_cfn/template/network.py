@@ -39,8 +39,9 @@ _SITE_NETWORKS = Accepted(
     guard=["SECURITY_GROUP_INGRESS_CIDR_NON_32_RULE"],
 )
 _DESCRIBED = Accepted(
-    "Every rule has a description; checkov and trivy do not look inside Fn::If.",
+    "Every rule has a description; these rules do not look inside Fn::If.",
     checkov=["CKV_AWS_23"],
+    guard=["SECURITY_GROUP_DESCRIPTION_RULE"],
     others=["AWS-0124"],
 )
 _DELETABLE = Accepted(

@@ -133,8 +133,8 @@ def outputs_page() -> str:
 def _shown(value: Any) -> str:
     """A resource or a condition's value as a reader knows it: names of the template in ${…}."""
     plain = value.to_dict() if hasattr(value, "to_dict") else value
-    if isinstance(plain, str):
-        return plain
+    if isinstance(plain, bool | str):
+        return str(plain).lower() if isinstance(plain, bool) else plain
     if isinstance(plain, list):
         return ", ".join(_shown(member) for member in plain)
     ((function, arguments),) = plain.items()

@@ -111,7 +111,7 @@ _LOG_KEY = Accepted(
     others=["AWS-0132"],
 )
 _DENIES_PLAIN_HTTP = Accepted(
-    "DenyPlainHttp does what the rule asks for; the rule recognises the objects' ARN only when Fn::Join makes it.",
+    "DenyPlainHttp does what the rule asks for; the rule recognises the ARN of objects only when Fn::Join makes it.",
     guard=["s3_bucket_policy_ssl_requests_only_check"],
 )
 _TABLE_KEY = Accepted(
@@ -249,7 +249,7 @@ def _only_with_tls(bucket: str) -> Statement:
         Principal=Principal("*"),
         Action=[awacs.s3.Action("*")],
         Resource=[GetAtt(bucket, "Arn"), Sub(f"${{{bucket}.Arn}}/*")],
-        Condition=PolicyCondition(Bool({"aws:SecureTransport": "false"})),
+        Condition=PolicyCondition(Bool({"aws:SecureTransport": False})),
     )
 
 
