@@ -200,22 +200,25 @@ def _check(expected: int, found: int, what: str) -> None:
 
 # ---- scenarios and rows ----------------------------------------------------------------------------------------
 
+# Those that are compared stand side by side, so that a round measures them within seconds of one another.
 SCENARIOS: dict[str, Scenario] = {
     "ours ct": rate(_ours(), Load(CT, 1000)),
+    "dcmtk ram ct": rate(_dcmtk_ram, Load(CT, 1000, nodelay=True)),
+    "silent ct": rate(_ours(), Load(CT, 1000), lambda port: senders.silent_sockets(port, 1500)),
     "dcmtk ct": rate(peers.dcmtk, Load(CT, 40)),
     "orthanc ct": rate(peers.orthanc, Load(CT, 40)),
     "dcmtk ignore ct": rate(_dcmtk_ignore, Load(CT, 40)),
     "early ct": rate(_early, Load(CT, 100)),
-    "dcmtk ram ct": rate(_dcmtk_ram, Load(CT, 1000, nodelay=True)),
     "ours small": rate(_ours(), Load(SMALL, 4000)),
+    "dcmtk ram small": rate(_dcmtk_ram, Load(SMALL, 4000, nodelay=True)),
     "dcmtk small": rate(peers.dcmtk, Load(SMALL, 30)),
     "orthanc small": rate(peers.orthanc, Load(SMALL, 30)),
     "dcmtk ignore small": rate(_dcmtk_ignore, Load(SMALL, 30)),
     "early small": rate(_early, Load(SMALL, 50)),
-    "dcmtk ram small": rate(_dcmtk_ram, Load(SMALL, 4000, nodelay=True)),
     "ours seaweedfs ct": rate(_ours_with_seaweedfs, Load(CT, 300)),
     "ours seaweedfs small": rate(_ours_with_seaweedfs, Load(SMALL, 600)),
     "ours 4 ct": rate(_ours(), Load(CT, 2000, associations=4)),
+    "slow ct": rate(_ours(), Load(CT, 2000, associations=4), senders.slow_sender),
     "null 4 ct": rate(_ours(null=True), Load(CT, 2000, associations=4)),
     "pynetdicom 4 ct": rate(_pynetdicom, Load(CT, 400, associations=4)),
     "ours 4 small": rate(_ours(), Load(SMALL, 4000, associations=4)),
@@ -227,9 +230,7 @@ SCENARIOS: dict[str, Scenario] = {
     "latency ct": rate(_ours(latency_ms=_LATENCY_MS), Load(CT, 50, window=1)),
     "latency window ct": rate(_ours(latency_ms=_LATENCY_MS), Load(CT, 600, window=16)),
     "idle": idle(1000),
-    "silent ct": rate(_ours(), Load(CT, 1000), lambda port: senders.silent_sockets(port, 1500)),
     "large": large(8, 1024),
-    "slow ct": rate(_ours(), Load(CT, 2000, associations=4), senders.slow_sender),
     "killed": killed(peers.ours),
     "killed early": killed(peers.acknowledges_early, may_lose=True),
 }
