@@ -137,7 +137,7 @@ test-modes: install ## Create, update and delete the template in all of its 32 m
 	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_modes_created.py
 
 .PHONY: test-iam
-test-iam: install system-packages ## Take each permission away in turn and see the chain break, five minutes
+test-iam: install system-packages ## Take each permission away in turn and see the chain break (four minutes)
 	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_iam_enforced.py
 
 .PHONY: docs
