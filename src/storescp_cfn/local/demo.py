@@ -30,14 +30,36 @@ class NothingToSend(LocalError):
     """The folder holds no DICOM file that can be sent."""
 
 
+class Interruption:
+    """Ctrl-C as a signal handler that remembers.
+
+    Python drops a KeyboardInterrupt that is raised inside a finaliser or a callback; `check` raises it again.
+    """
+
+    def __init__(self) -> None:
+        self.happened = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        self.happened = True
+        raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it has happened."""
+        if self.happened:
+            raise KeyboardInterrupt
+
+
 class Demonstration:
     """One run: `run()` does it all once; `stay()` goes on telling what arrives until it is interrupted."""
 
-    def __init__(self, template_body: str, port: int, folder: Path | None, console: Console) -> None:
+    def __init__(
+        self, template_body: str, port: int, folder: Path | None, console: Console, interruption: Interruption
+    ) -> None:
         self.template_body = template_body
         self.port = port
         self.folder = folder
         self.console = console
+        self.interruption = interruption
 
     # -- the whole, step by step
 
@@ -138,6 +160,7 @@ class Demonstration:
                     if late or (account.at_rest and not accounting.differences(acknowledged, account)):
                         return account
                 stack.require_running()
+                self.interruption.check()
                 time.sleep(1)
 
     def stay(self, stack: LocalStack, chain: Chain) -> None:
@@ -148,6 +171,7 @@ class Demonstration:
         told = dict(seen.batches) | seen.jobs
         while True:
             time.sleep(1)
+            self.interruption.check()
             stack.require_running()
             progress = accounting.read_progress(stack, chain)
             self.tell_changes(told, progress)
@@ -158,6 +182,7 @@ class Demonstration:
     # -- how it is told
 
     def step(self, text: str) -> None:
+        self.interruption.check()
         self.console.print(f"[bold]{text}[/bold]", highlight=False, soft_wrap=True)
 
     @contextmanager
@@ -237,10 +262,12 @@ def shortened(title: str, lines: Sequence[str]) -> list[str]:
 
 def demonstrate(template_body: str, port: int, folder: Path | None, stay: bool) -> int:
     """Run the demonstration; return the exit status: 0 all agreed, 1 not, 130 interrupted (0 where it was to stay)."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interruption = Interruption()
+    signal.signal(signal.SIGINT, interruption)
+    signal.signal(signal.SIGTERM, interruption)
     console = Console()
     try:
-        return 0 if Demonstration(template_body, port, folder, console).run(stay) else 1
+        return 0 if Demonstration(template_body, port, folder, console, interruption).run(stay) else 1
     except KeyboardInterrupt:
         console.print("Ended; nothing is left running.")
         return 0 if stay else INTERRUPTED
