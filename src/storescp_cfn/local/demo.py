@@ -30,10 +30,18 @@ class NothingToSend(LocalError):
     """The folder holds no DICOM file that can be sent."""
 
 
+class Interrupted(BaseException):
+    """The user wants it to end.
+
+    KeyboardInterrupt would do, but for one habit of Python's: once one has passed through `exec` of a string (as
+    `namedtuple` calls it), a program run with `python -m` ends itself with SIGINT, even if it has handled it.
+    """
+
+
 class Interruption:
     """Ctrl-C as a signal handler that remembers.
 
-    Python drops a KeyboardInterrupt that is raised inside a finaliser or a callback; `check` raises it again.
+    Python drops an exception that is raised inside a finaliser or a callback; `check` raises it again.
     """
 
     def __init__(self) -> None:
@@ -41,12 +49,12 @@ class Interruption:
 
     def __call__(self, number: int, frame: object) -> None:
         self.happened = True
-        raise KeyboardInterrupt
+        raise Interrupted
 
     def check(self) -> None:
-        """Raise KeyboardInterrupt if it has happened."""
+        """Raise Interrupted if it has happened."""
         if self.happened:
-            raise KeyboardInterrupt
+            raise Interrupted
 
 
 class Demonstration:
@@ -268,6 +276,6 @@ def demonstrate(template_body: str, port: int, folder: Path | None, stay: bool) 
     console = Console()
     try:
         return 0 if Demonstration(template_body, port, folder, console, interruption).run(stay) else 1
-    except KeyboardInterrupt:
+    except Interrupted:
         console.print("Ended; nothing is left running.")
         return 0 if stay else INTERRUPTED
