@@ -1,4 +1,4 @@
-"""A Ctrl-C is never lost, and ends the program with its own exit status."""
+"""A Ctrl-C is never lost, and ends the program at once with its own exit status."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from storescp_cfn.local.demo import Interrupted, Interruption
+from storescp_cfn.local.demo import Interruption
 
-INTERRUPTED_IN_EXEC = """
-import signal
-from storescp_cfn.local.demo import INTERRUPTED, Interrupted, Interruption
+INTERRUPTED_AT_A_BAD_MOMENT = """
+import atexit, signal, threading
+from storescp_cfn.local import demo
 
-signal.signal(signal.SIGINT, Interruption())
-try:
+lock = threading.Lock()
+atexit.register(lock.acquire)  # as urllib3's finalisers want the locks of their pools
+
+def run(self, stay):
+    lock.acquire()
     exec("signal.raise_signal(signal.SIGINT)")
-except Interrupted:
-    raise SystemExit(INTERRUPTED)
+
+demo.Demonstration.run = run
+raise SystemExit(demo.demonstrate("", 0, None, stay=False))
 """
 
 
@@ -30,16 +34,17 @@ def test_an_interrupt_that_python_dropped_is_raised_again() -> None:
     interruption.check()
     before = signal.signal(signal.SIGINT, interruption)
     try:
-        with contextlib.suppress(Interrupted):  # as a finaliser does
+        with contextlib.suppress(KeyboardInterrupt):  # as a finaliser does
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
-    with pytest.raises(Interrupted):
+    with pytest.raises(KeyboardInterrupt):
         interruption.check()
 
 
-def test_an_interrupt_amid_exec_leaves_the_exit_status_to_us(tmp_path: Path) -> None:
-    (tmp_path / "interrupted_in_exec.py").write_text(INTERRUPTED_IN_EXEC)
-    command = [sys.executable, "-m", "interrupted_in_exec"]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=False)
-    assert done.returncode == 130
+def test_an_interrupt_amid_exec_and_with_a_lock_held_ends_it_with_our_status(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED_AT_A_BAD_MOMENT)
+    command = [sys.executable, "-m", "interrupted"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (130, "Ended; nothing is left running.\n")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -30,18 +32,10 @@ class NothingToSend(LocalError):
     """The folder holds no DICOM file that can be sent."""
 
 
-class Interrupted(BaseException):
-    """The user wants it to end.
-
-    KeyboardInterrupt would do, but for one habit of Python's: once one has passed through `exec` of a string (as
-    `namedtuple` calls it), a program run with `python -m` ends itself with SIGINT, even if it has handled it.
-    """
-
-
 class Interruption:
     """Ctrl-C as a signal handler that remembers.
 
-    Python drops an exception that is raised inside a finaliser or a callback; `check` raises it again.
+    Python drops a KeyboardInterrupt that is raised inside a finaliser or a callback; `check` raises it again.
     """
 
     def __init__(self) -> None:
@@ -49,12 +43,12 @@ class Interruption:
 
     def __call__(self, number: int, frame: object) -> None:
         self.happened = True
-        raise Interrupted
+        raise KeyboardInterrupt
 
     def check(self) -> None:
-        """Raise Interrupted if it has happened."""
+        """Raise KeyboardInterrupt if it has happened."""
         if self.happened:
-            raise Interrupted
+            raise KeyboardInterrupt
 
 
 class Demonstration:
@@ -276,6 +270,17 @@ def demonstrate(template_body: str, port: int, folder: Path | None, stay: bool) 
     console = Console()
     try:
         return 0 if Demonstration(template_body, port, folder, console, interruption).run(stay) else 1
-    except Interrupted:
+    except KeyboardInterrupt:
         console.print("Ended; nothing is left running.")
-        return 0 if stay else INTERRUPTED
+        leave(0 if stay else INTERRUPTED)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process now, without Python's own tidying.
+
+    An exception out of a signal handler can leave a library's lock held (a queue of urllib3's, for one), and the
+    finaliser that wants it waits for ever. Once a KeyboardInterrupt has passed through `exec` of a string, as
+    `namedtuple` calls it, `python -m` ends itself with SIGINT, even if it was handled.
+    """
+    sys.stdout.flush()
+    os._exit(status)
