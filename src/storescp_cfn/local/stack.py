@@ -72,7 +72,7 @@ class LocalStack:
             self.receiver_child.stop(RECEIVER_STOP_SECONDS)
         for child in reversed(self.children):
             child.stop(5)
-        if kind is None or not issubclass(kind, Exception):
+        if kind is None or kind is KeyboardInterrupt:
             shutil.rmtree(self.folder, ignore_errors=True)
         signal.signal(signal.SIGINT, impatience)
 
