@@ -13,7 +13,9 @@ import pytest
 
 from storescp_cfn.local.demo import Interruption
 
-INTERRUPTED_AT_A_BAD_MOMENT = """
+AMID_EXEC = 'exec("signal.raise_signal(signal.SIGINT)")'
+WITH_A_LOCK_HELD = "lock.acquire(); signal.raise_signal(signal.SIGINT)"
+INTERRUPTED = """
 import atexit, signal, threading
 from storescp_cfn.local import demo
 
@@ -21,8 +23,7 @@ lock = threading.Lock()
 atexit.register(lock.acquire)  # as urllib3's finalisers want the locks of their pools
 
 def run(self, stay):
-    lock.acquire()
-    exec("signal.raise_signal(signal.SIGINT)")
+    {moment}
 
 demo.Demonstration.run = run
 raise SystemExit(demo.demonstrate("", 0, None, stay=False))
@@ -42,8 +43,9 @@ def test_an_interrupt_that_python_dropped_is_raised_again() -> None:
         interruption.check()
 
 
-def test_an_interrupt_amid_exec_and_with_a_lock_held_ends_it_with_our_status(tmp_path: Path) -> None:
-    (tmp_path / "interrupted.py").write_text(INTERRUPTED_AT_A_BAD_MOMENT)
+@pytest.mark.parametrize("moment", [AMID_EXEC, WITH_A_LOCK_HELD])
+def test_an_interrupt_at_a_bad_moment_ends_it_with_our_status(tmp_path: Path, moment: str) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED.format(moment=moment))
     command = [sys.executable, "-m", "interrupted"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)

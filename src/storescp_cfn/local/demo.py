@@ -263,11 +263,14 @@ def shortened(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def demonstrate(template_body: str, port: int, folder: Path | None, stay: bool) -> int:
-    """Run the demonstration; return the exit status: 0 all agreed, 1 not, 130 interrupted (0 where it was to stay)."""
+    """Run the demonstration; return the exit status: 0 all agreed, 1 not.
+
+    Interrupted, it ends the process itself: with 130, or with 0 where it was to stay.
+    """
+    console = Console()
     interruption = Interruption()
     signal.signal(signal.SIGINT, interruption)
     signal.signal(signal.SIGTERM, interruption)
-    console = Console()
     try:
         return 0 if Demonstration(template_body, port, folder, console, interruption).run(stay) else 1
     except KeyboardInterrupt:
