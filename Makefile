@@ -29,8 +29,8 @@ bench: install system-packages ## Measure the receiver beside its peers (ROWS="c
 	@scripts/system-packages orthanc:/usr/sbin/Orthanc
 	@$(BIN)/python -m pip install --quiet --requirement benchmarks/requirements.txt
 	@$(BIN)/python -m benchmarks.receive $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
-	@PYTHONPATH=import_lambda:tests/shared $(BIN)/python -m benchmarks.import_latency
-	@PYTHONPATH=import_lambda:tests/shared $(BIN)/python -m benchmarks.import_year $(if $(QUICK),--days 7)
+	@PYTHONPATH=.:import_lambda $(BIN)/python -m benchmarks.import_latency
+	@PYTHONPATH=.:import_lambda $(BIN)/python -m benchmarks.import_year $(if $(QUICK),--days 7)
 
 .PHONY: fuzz
 fuzz: install ## Feed the receiver's protocol core with bytes from strangers (SECONDS=60)
@@ -68,10 +68,10 @@ image-lint: install image ## Check Dockerfile and image; write its SBOM and lice
 interop: install system-packages ## Send from five implementations, plain and over TLS; writes docs/interoperability.md
 	@scripts/system-packages orthanc:/usr/sbin/Orthanc libgdcm-tools:/usr/bin/gdcmscu
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install npm)." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --requirement tests/interop/requirements.txt
-	@mkdir -p .cache/interop && cp tests/interop/package*.json .cache/interop/
+	@$(BIN)/python -m pip install --quiet --requirement interop/requirements.txt
+	@mkdir -p .cache/interop && cp interop/package*.json .cache/interop/
 	@cd .cache/interop && npm ci --silent --no-audit --no-fund
-	@$(BIN)/python -W ignore -m tests.interop
+	@$(BIN)/python -W ignore -m interop
 
 .PHONY: lock
 lock: install ## Renew the hashes and versions of container/requirements.lock
@@ -153,7 +153,7 @@ $(VENV)/.docs-installed: $(INSTALLED)
 audit: install .cache/audit/.installed ## Judge the template with other people's rule sets, in each of its modes
 	@$(BIN)/cfn-lint --include-experimental --include-checks I E W \
 	  --regions us-east-1 us-west-2 ap-southeast-2 eu-west-1 eu-west-2 --template templates/storescp.yaml
-	@$(BIN)/python audit/audit.py
+	@$(BIN)/python -m audit.audit
 
 .cache/audit/.installed: audit/requirements.txt audit/package.json audit/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install npm)." >&2; exit 1; }

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from storescp_cfn.template import evaluation, modes, notes, render
+from audit import modes
+from storescp_cfn.template import evaluation, notes, render
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache" / "audit"

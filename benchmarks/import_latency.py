@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from import_scenarios import close_batch
-from memory_aws import LANDING, SETTINGS, MemoryAws, World
-
 import index
 from storescp.batch import Batch, Batches, Instance, Lane, Limits
 from storescp.settings import read_settings
+from tests.testkit.import_scenarios import close_batch
+from tests.testkit.memory_aws import LANDING, SETTINGS, MemoryAws, World
 
 DOORBELL_SECONDS = 1.0  # from an event to the function's first call
 CALL_SECONDS = 0.03  # each of its calls

@@ -27,10 +27,9 @@ from functools import partial
 from importlib.resources import files
 from typing import Any, TextIO
 
-from import_scenarios import batch_id, close_batch
-from memory_aws import LANDING, RESULTS, SETTINGS, START, KilledError, MemoryAws, MemoryJob, World
-
 import index
+from tests.testkit.import_scenarios import batch_id, close_batch
+from tests.testkit.memory_aws import LANDING, RESULTS, SETTINGS, START, KilledError, MemoryAws, MemoryJob, World
 
 IMAGES_PER_STUDY = 300
 CALL_SECONDS = 0.03

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 import pydicom
 import pytest
-from benchmarks.data import SMALL
-from benchmarks.table import Missing, Row, Target, line, render
 
 from benchmarks import data, peers, receive, scu, senders, stores
+from benchmarks.data import SMALL
+from benchmarks.table import Missing, Row, Target, line, render
 
 
 def test_the_sink_counts_distinct_whole_objects() -> None:

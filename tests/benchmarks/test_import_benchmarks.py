@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+
 from benchmarks.import_latency import arrivals, drain, one_job_a_batch, one_job_an_image
 from benchmarks.import_year import Year
 

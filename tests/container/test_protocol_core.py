@@ -6,7 +6,6 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.shared.raw_sender import associate_request, data_set, echo_command, pdu, pdv, store_command
 
 from storescp.acceptance import Policy, answer
 from storescp.dimse import Command, DimseError, MessageReader, decode_command
@@ -20,6 +19,7 @@ from storescp.upper_layer import (
     UpperLayer,
     Violation,
 )
+from tests.testkit.raw_sender import associate_request, data_set, echo_command, pdu, pdv, store_command
 
 MAXIMUM = 4096
 POLICY = Policy("STORESCP", False, frozenset(), frozenset(), MAXIMUM)

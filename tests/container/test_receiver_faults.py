@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.shared.raw_sender import RawSender, associate_request, data_set, echo_command, item, pdu, store_command
-from tests.shared.receiver_process import ReceiverProcess, running_receiver, wait_for
-from tests.shared.s3_sink import Fault, S3Sink
+
+from tests.testkit.raw_sender import RawSender, associate_request, data_set, echo_command, item, pdu, store_command
+from tests.testkit.receiver_process import ReceiverProcess, running_receiver, wait_for
+from tests.testkit.s3_sink import Fault, S3Sink
 
 MIB = 1024 * 1024
 SUCCESS, OUT_OF_RESOURCES = 0x0000, 0xA700

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.shared.raw_sender import (
+
+from tests.testkit.raw_sender import (
     CT_IMAGE_STORAGE,
     EXPLICIT_LITTLE,
     RawSender,
@@ -21,7 +22,7 @@ from tests.shared.raw_sender import (
     pdv,
     store_command,
 )
-from tests.shared.receiver_process import ReceiverProcess, running_receiver, wait_for
+from tests.testkit.receiver_process import ReceiverProcess, running_receiver, wait_for
 
 A_ASSOCIATE_AC, A_ASSOCIATE_RJ, P_DATA_TF, A_RELEASE_RQ, A_RELEASE_RP, A_ABORT = range(2, 8)
 PROVIDER = 2

@@ -12,7 +12,8 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pynetdicom import AE
 from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation
-from tests.shared.raw_sender import (
+
+from tests.testkit.raw_sender import (
     CT_IMAGE_STORAGE,
     EXPLICIT_LITTLE,
     RawSender,
@@ -24,8 +25,8 @@ from tests.shared.raw_sender import (
     pdv,
     store_command,
 )
-from tests.shared.receiver_process import ReceiverProcess, running_receiver, wait_for
-from tests.shared.s3_sink import Fault, S3Sink
+from tests.testkit.receiver_process import ReceiverProcess, running_receiver, wait_for
+from tests.testkit.s3_sink import Fault, S3Sink
 
 STORESCU = "/usr/bin/storescu"
 ECHOSCU = "/usr/bin/echoscu"

@@ -14,12 +14,12 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 from pynetdicom import AE
-from tests.shared.raw_sender import CT_IMAGE_STORAGE, EXPLICIT_LITTLE, RawSender, associate_request, data_set
-from tests.shared.receiver_process import ReceiverProcess, receiver_environment, running_receiver, wait_for
 
 from storescp.settings import SettingError, read_settings
 from storescp.tls import server_context
 from storescp_cfn.local.study import synthetic_ct
+from tests.testkit.raw_sender import CT_IMAGE_STORAGE, EXPLICIT_LITTLE, RawSender, associate_request, data_set
+from tests.testkit.receiver_process import ReceiverProcess, receiver_environment, running_receiver, wait_for
 
 STORESCU = "/usr/bin/storescu"
 

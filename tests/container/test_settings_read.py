@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.shared.receiver_process import receiver_environment
 
 from storescp.settings import VARIABLES, SettingError, read_settings
+from tests.testkit.receiver_process import receiver_environment
 
 BAD = [
     ("SCP_PORT", "dicom"),

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.shared.raw_sender import RawSender
-from tests.shared.receiver_process import running_receiver, wait_for
 
 from storescp.protection import ProtectionPlan
+from tests.testkit.raw_sender import RawSender
+from tests.testkit.receiver_process import running_receiver, wait_for
 
 
 @contextmanager

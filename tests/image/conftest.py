@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from containers import Container, Limits
 
 from storescp_cfn.local.processes import free_port
 from storescp_cfn.local.stack import Chain, LocalStack
 from storescp_cfn.template import render
+from tests.testkit.containers import Container, Limits
 
 IMAGE = os.environ.get("STORESCP_IMAGE", "")
 collect_ignore_glob = [] if IMAGE else ["test_*.py"]

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 import trustme
+
 from benchmarks.data import CT, instances
 from benchmarks.scu import SUCCESS, Association
 from benchmarks.stores import sink
-from containers import Container, Limits
-
 from storescp_cfn.local import accounting, dcmtk
 from storescp_cfn.local.processes import free_port
 from storescp_cfn.local.study import DicomFile, synthetic_ct
+from tests.testkit.containers import Container, Limits
 
 TRANSFERS = 8
 SLICES_A_TRANSFER = 12

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from containers import ROOT, engine, inspect_image
+
+from tests.testkit.containers import ROOT, engine, inspect_image
 
 MAXIMUM_BYTES_ABOVE_BASE = 60_000_000
 BASE_GLIBC_MINOR = 41  # of Debian 13; pip takes only the platform tags that it is told

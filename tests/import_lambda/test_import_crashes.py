@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
-from import_scenarios import SCENARIOS, at_rest, problems, wake, wake_every_minute
-from memory_aws import KilledError, World
+
+from tests.testkit.import_scenarios import SCENARIOS, at_rest, problems, wake, wake_every_minute
+from tests.testkit.memory_aws import KilledError, World
 
 
 @dataclass

@@ -19,7 +19,6 @@ import pydicom
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
-from import_scenarios import batch_id
 from pydicom.data import get_testdata_file
 
 import index
@@ -30,6 +29,7 @@ from storescp_cfn.local.healthimaging.object_store import S3ObjectStore
 from storescp_cfn.local.healthimaging.service import HealthImaging
 from storescp_cfn.local.healthimaging.timetable import Timetable
 from storescp_cfn.local.processes import Child, free_port
+from tests.testkit.import_scenarios import batch_id
 
 REGION = "us-east-1"
 LANDING, RESULTS, TABLE = "landing-bucket", "results-bucket", "ledger"

@@ -8,10 +8,10 @@ from contextlib import suppress
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from import_scenarios import Instance, close_batch, problems, receive, wake, wake_every_minute
-from memory_aws import LANDING, SETTINGS, KilledError, World
 
 import index
+from tests.testkit.import_scenarios import Instance, close_batch, problems, receive, wake, wake_every_minute
+from tests.testkit.memory_aws import LANDING, SETTINGS, KilledError, World
 
 BODIES = st.sampled_from(
     [b"DICM", b"DICM", b"DICM", b"BAD", b"", b"CONFLICT", b"FLAKY:1", b"FLAKY:9", b"SILENT", b"POISON"]

@@ -6,10 +6,19 @@ import random
 from dataclasses import replace
 
 import pytest
-from import_scenarios import SCENARIOS, Instance, at_rest, good, problems, receive, wake, wake_every_minute
-from memory_aws import SETTINGS, MemoryAws, World
 
 import index
+from tests.testkit.import_scenarios import (
+    SCENARIOS,
+    Instance,
+    at_rest,
+    good,
+    problems,
+    receive,
+    wake,
+    wake_every_minute,
+)
+from tests.testkit.memory_aws import SETTINGS, MemoryAws, World
 
 
 def many_batches(world: World, count: int, seconds_between: float = 20.0) -> list[Instance]:

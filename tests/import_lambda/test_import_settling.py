@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from import_scenarios import (
+
+import index
+from tests.testkit.import_scenarios import (
     SCENARIOS,
     Instance,
     batch_id,
@@ -19,9 +21,17 @@ from import_scenarios import (
     wake,
     wake_every_minute,
 )
-from memory_aws import DATASTORE, LANDING, RESULTS, SETTINGS, KilledError, MemoryAws, MemoryJob, Stored, World
-
-import index
+from tests.testkit.memory_aws import (
+    DATASTORE,
+    LANDING,
+    RESULTS,
+    SETTINGS,
+    KilledError,
+    MemoryAws,
+    MemoryJob,
+    Stored,
+    World,
+)
 
 
 def batch_item(world: World, instance: Instance) -> index.Item:

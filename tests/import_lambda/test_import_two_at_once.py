@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from import_scenarios import SCENARIOS, at_rest, problems, wake, wake_every_minute
-from memory_aws import MemoryAws, World
 
 import index
+from tests.testkit.import_scenarios import SCENARIOS, at_rest, problems, wake, wake_every_minute
+from tests.testkit.memory_aws import MemoryAws, World
 
 
 class Interleaver:
@@ -157,7 +157,7 @@ def test_an_orphan_is_adopted_by_a_fast_clock_while_its_receiver_still_writes() 
     batch = acknowledged[0][0]
     late = (batch, "1.2.3/1.2.3.1/1.2.3.7")
     world.put("landing", f"incoming/{late[0]}/{late[1]}.dcm", b"DICM late")
-    from import_scenarios import close_batch
+    from tests.testkit.import_scenarios import close_batch
 
     close_batch(world, batch, 4, world.time)
     wake_every_minute(world, eager, skew=600)

@@ -10,7 +10,8 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
-from healthimaging_bench import MODEL, ROLE, START, Bench, client_of, part10
+
+from tests.testkit.healthimaging_bench import MODEL, ROLE, START, Bench, client_of, part10
 
 UNKNOWN_ID = "0" * 32
 # What the model forbids, and the word of the answer that names it. botocore itself lets all of these out.

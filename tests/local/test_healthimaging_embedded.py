@@ -18,10 +18,10 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from healthimaging_bench import part10
 
 from storescp_cfn.local.embedded_aws import ACCOUNT
 from storescp_cfn.local.stack import REGION, LocalStack
+from tests.testkit.healthimaging_bench import part10
 
 TRUSTED = {
     "StringEquals": {"aws:SourceAccount": ACCOUNT},

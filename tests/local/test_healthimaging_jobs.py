@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from healthimaging_bench import Bench, dataset_of, encoded, part10
+
+from tests.testkit.healthimaging_bench import Bench, dataset_of, encoded, part10
 
 JOB_EVENTS = ["Import Job Submitted", "Import Job In Progress", "Import Job Completed"]
 

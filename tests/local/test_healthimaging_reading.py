@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from healthimaging_bench import dataset_of, encoded, part10
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
@@ -22,6 +21,7 @@ from pydicom.uid import (
 )
 
 from storescp_cfn.local.healthimaging.reading import Refused, read_instance
+from tests.testkit.healthimaging_bench import dataset_of, encoded, part10
 
 TRANSFER_SYNTAXES = [
     ImplicitVRLittleEndian,

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import marketplace_stub
 import pytest
-from release_checkout import CHANGELOG, IMAGE, ROOT, Run, command, git
 
 from storescp_cfn.marketplace import bundle, publish
 from storescp_cfn.template.importer_source import IMPORTER_SOURCE
+from tests.testkit import marketplace_stub
+from tests.testkit.release_checkout import CHANGELOG, IMAGE, ROOT, Run, command, git
 
 
 @pytest.fixture(scope="session")

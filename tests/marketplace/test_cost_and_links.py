@@ -6,11 +6,11 @@ import json
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from release_checkout import command
 
 from storescp_cfn.marketplace import cost, links
 from storescp_cfn.marketplace.errors import BadInputError
 from storescp_cfn.template import metrics, regions, render
+from tests.testkit.release_checkout import command
 
 WORK = cost.Workload(50, 200, 0.5)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from marketplace_stub import PRODUCT, REGISTRY
-from release_checkout import ARGUMENTS, IMAGE, command, git
 
 from storescp_cfn import cli
 from storescp_cfn.marketplace import bundle, listing, software
 from storescp_cfn.marketplace.errors import BadInputError
 from storescp_cfn.marketplace.source import SEMANTIC_VERSION, release_notes
 from storescp_cfn.template import Release, regions, render
+from tests.testkit.marketplace_stub import PRODUCT, REGISTRY
+from tests.testkit.release_checkout import ARGUMENTS, IMAGE, command, git
 
 FILES = {
     "SHA256SUMS",

@@ -14,14 +14,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import marketplace_stub as stub
 import pytest
-from release_checkout import IMAGE, command
 
 from storescp_cfn.marketplace import codes
 from storescp_cfn.marketplace.bundle import Bundle, load
 from storescp_cfn.marketplace.errors import BadInputError, MarketplaceError
 from storescp_cfn.marketplace.publish import Clients, publish
+from tests.testkit import marketplace_stub as stub
+from tests.testkit.release_checkout import IMAGE, command
 
 Publish = Callable[..., str]
 # Marketplace API Reference, "Work with container-based products": AddDeliveryOptions and AddRepositories.

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
-from release_checkout import ROOT
+
+from tests.testkit.release_checkout import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/release.yml"
 CHECKLIST = ROOT / "docs/release-checklist.md"

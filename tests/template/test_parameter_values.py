@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 from ministack.services.cloudformation import engine
-from template_values import BAD, FACTS, GOOD, TEMPLATE
 
-from storescp_cfn.template import evaluation, fargate, modes, parameters, patterns, regions
+from audit import modes
+from storescp_cfn.template import evaluation, fargate, parameters, patterns, regions
+from tests.testkit.template_values import BAD, FACTS, GOOD, TEMPLATE
 
 
 def refused(values: Mapping[str, str], facts: evaluation.Facts = FACTS) -> list[str]:

@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from template_values import FACTS, GOOD, TEMPLATE
 
 import index as importer
+from audit import modes
 from storescp.settings import VARIABLES, read_settings
-from storescp_cfn.template import evaluation, importing, metrics, modes, regions, service, times
+from storescp_cfn.template import evaluation, importing, metrics, regions, service, times
+from tests.testkit.template_values import FACTS, GOOD, TEMPLATE
 
 CASES = [(name, value) for name, values in GOOD.items() for value in values]
 

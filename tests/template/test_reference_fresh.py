@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from template_values import TEMPLATE
 
 from storescp_cfn.template import importing, reference, service
+from tests.testkit.template_values import TEMPLATE
 
 FOLDER = Path(__file__).parents[2] / "docs/reference"
 PAGES = reference.pages()

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from storescp_cfn.template import Release, evaluation, files, modes, notes, render
+from audit import modes
+from storescp_cfn.template import Release, evaluation, files, notes, render
 from storescp_cfn.template.importer_source import IMPORTER_SOURCE
 
 ROOT = Path(__file__).parents[2]

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from template_values import FACTS, TEMPLATE
 
-from storescp_cfn.template import evaluation, importing, modes, monitoring, service, times
+from audit import modes
+from storescp_cfn.template import evaluation, importing, monitoring, service, times
+from tests.testkit.template_values import FACTS, TEMPLATE
 
 MODES = modes.modes()
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from audit import modes
 from storescp_cfn.local.stack import LocalStack
-from storescp_cfn.template import modes, render
+from storescp_cfn.template import render
 
 PATIENCE_SECONDS = 120
 BODY = render().to_json()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from storescp_cfn.template import evaluation, modes, render
+from audit import modes
+from storescp_cfn.template import evaluation, render
 
 TEMPLATE: dict[str, Any] = json.loads(render().to_json())
 FACTS = evaluation.Facts(subnets=modes.EXAMPLE_SUBNETS)

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from memory_aws import LANDING, SETTINGS, MemoryAws, World
-
 import index
+from tests.testkit.memory_aws import LANDING, SETTINGS, MemoryAws, World
 
 Instance = tuple[str, str]  # batch as the receiver named it, and Study/Series/SOP
 Interrupt = Callable[[str, int, str], None]

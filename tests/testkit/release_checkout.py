@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import marketplace_stub
+from tests.testkit import marketplace_stub
 
 ROOT = Path(__file__).parents[2]
 IMAGE = f"{marketplace_stub.REGISTRY}/acme/storescp:1.2.0"

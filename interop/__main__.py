@@ -18,13 +18,13 @@ from pathlib import Path
 
 import trustme
 from pydicom.uid import UID
-from tests.interop.corpus import corpus, data_set_of, transfer_syntax_of
-from tests.interop.senders import SENDERS, Sender, Tls
-from tests.interop.validator import new_complaints
-from tests.interop.wiretap import SUCCESS, Wiretap
-from tests.shared.receiver_process import running_receiver
 
+from interop.corpus import corpus, data_set_of, transfer_syntax_of
+from interop.senders import SENDERS, Sender, Tls
+from interop.validator import new_complaints
+from interop.wiretap import SUCCESS, Wiretap
 from storescp_cfn.local.study import DicomFile
+from tests.testkit.receiver_process import running_receiver
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/interoperability.md"
 HOW_TO_READ = """A cell says *acknowledged and stored byte for byte / sent and answered*. A proxy reads along what the

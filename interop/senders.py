@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.shared.receiver_process import wait_for
-
 from storescp_cfn.local import dcmtk
 from storescp_cfn.local.processes import Child, free_port
 from storescp_cfn.local.study import DicomFile
+from tests.testkit.receiver_process import wait_for
 
 CALLED, CALLING = "STORESCP", "INTEROP"
 GDCMSCU, ORTHANC = "/usr/bin/gdcmscu", "/usr/sbin/Orthanc"
