@@ -46,12 +46,13 @@ def render_template(style: str, output: str, check: bool) -> None:
         raise click.ClickException(str(error)) from error
 
 
-def _demonstrate(port: int, dicom: Path | None, stay: bool) -> None:
+def _demonstrate(port: int, folder: Path | None, verbose: bool, stay: bool) -> None:
     from storescp_cfn.local import LocalError, demo
     from storescp_cfn.template import render
 
     try:
-        raise SystemExit(demo.demonstrate(render().to_json(), port, dicom, stay))
+        request = demo.DemoRequest(port, folder, stay, verbose)
+        raise SystemExit(demo.demonstrate(render().to_json(), request))
     except LocalError as error:
         raise click.ClickException(str(error)) from error
 
@@ -61,26 +62,30 @@ _port = click.option(
 )
 _dicom = click.option(
     "--dicom",
+    "folder",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
     help="Send the DICOM files below FOLDER instead of the test files.",
 )
+_verbose = click.option("--verbose", is_flag=True, help="A line for every resource that the stack creates.")
 
 
 @main.command()
 @_port
 @_dicom
-def demo(port: int, dicom: Path | None) -> None:
+@_verbose
+def demo(port: int, folder: Path | None, verbose: bool) -> None:
     """Send a study through the whole chain on this machine, and account for every image."""
-    _demonstrate(port, dicom, stay=False)
+    _demonstrate(port, folder, verbose, stay=False)
 
 
 @main.command()
 @_port
 @_dicom
-def up(port: int, dicom: Path | None) -> None:
+@_verbose
+def up(port: int, folder: Path | None, verbose: bool) -> None:
     """The same as demo, and stay for any DICOM program until Ctrl-C."""
-    _demonstrate(port, dicom, stay=True)
+    _demonstrate(port, folder, verbose, stay=True)
 
 
 @contextmanager

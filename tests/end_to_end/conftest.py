@@ -10,7 +10,7 @@ import pytest
 
 from storescp_cfn.local import accounting, dcmtk
 from storescp_cfn.local.processes import free_port
-from storescp_cfn.local.stack import Chain, LocalStack
+from storescp_cfn.local.stack import DeployedStack, LocalStack
 from storescp_cfn.local.study import DicomFile
 from storescp_cfn.template import render
 
@@ -18,20 +18,20 @@ PATIENCE_SECONDS = 90
 
 
 @dataclass(frozen=True)
-class RunningChain:
+class RunningStack:
     stack: LocalStack
-    chain: Chain
+    deployed: DeployedStack
     port: int
 
     def send(self, files: Sequence[DicomFile]) -> list[dcmtk.Sent]:
-        title = self.chain.outputs["DICOMAETitle"]
+        title = self.deployed.outputs["DICOMAETitle"]
         return dcmtk.store(files, "127.0.0.1", self.port, title, "CT1", self.stack.folder, lambda sent: None)
 
     def settled(self, acknowledged: Sequence[str]) -> accounting.Account:
         """Wait until the chain is at rest and has all of `acknowledged`; return the account either way."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
-            account = accounting.read(self.stack, self.chain)
+            account = accounting.read(self.stack, self.deployed)
             done = account.at_rest and not accounting.differences(acknowledged, account)
             if done or time.monotonic() > deadline:
                 return account
@@ -39,10 +39,10 @@ class RunningChain:
 
 
 @pytest.fixture(scope="package")
-def running() -> Iterator[RunningChain]:
+def running() -> Iterator[RunningStack]:
     with LocalStack(render().to_json()) as stack:
         stack.start_aws()
         stack.create_stack()
-        chain, port = stack.chain(), free_port()
-        stack.start_receiver(chain, port)
-        yield RunningChain(stack, chain, port)
+        deployed, port = stack.deployed(), free_port()
+        stack.start_receiver(deployed, port)
+        yield RunningStack(stack, deployed, port)

@@ -48,10 +48,13 @@ def test_a_folder_of_ones_own_travels_the_whole_chain(place: dict[str, str], tmp
     command = [*DEMO, "--port", str(free_port()), "--dicom", str(tmp_path / "study")]
     done = subprocess.run(command, env=place, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    for output in ("NetworkLoadBalancerDNS: ", "DICOMPort: ", "DICOMAETitle: STORESCP", "CREATE_COMPLETE"):
+    for output in ("NetworkLoadBalancerDNS: ", "DICOMPort: ", "DICOMAETitle: STORESCP", " resources created"):
         assert output in done.stdout
+    assert "CREATE_COMPLETE" not in done.stdout  # one line for all resources; --verbose gives each its own
     table = done.stdout.partition("Where every image is")[2]
     assert {name: int(count) for name, count in re.findall(r"^ *([a-z ]+?) +(\d+) *$", table, re.MULTILINE)} == {
+        "files": 4,
+        "not readable by dcmtk": 0,
         "sent": 4,
         "acknowledged": 4,
         "stored": 4,

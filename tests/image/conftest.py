@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from storescp_cfn.local.processes import free_port
-from storescp_cfn.local.stack import Chain, LocalStack
+from storescp_cfn.local.stack import DeployedStack, LocalStack
 from storescp_cfn.template import render
 from tests.testkit.containers import Container, Limits
 
@@ -29,7 +29,7 @@ class Task:
     """The rendered template's task as the stack made it, and how to start one more of it."""
 
     stack: LocalStack
-    chain: Chain
+    deployed: DeployedStack
     definition: dict[str, Any]
     start: Callable[[int], Container]
 
@@ -43,19 +43,19 @@ def task(image: str) -> Iterator[Task]:
     with LocalStack(render().to_json()) as stack, ExitStack() as containers:
         stack.start_aws()
         stack.create_stack()
-        chain = stack.chain()
+        deployed = stack.deployed()
         ecs = stack.client("ecs")
-        definition = ecs.describe_task_definition(taskDefinition=chain.task_definition)["taskDefinition"]
+        definition = ecs.describe_task_definition(taskDefinition=deployed.task_definition)["taskDefinition"]
 
         def start(port: int) -> Container:
-            environment = stack.receiver_environment(chain, port)
+            environment = stack.receiver_environment(deployed, port)
             token = environment["AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"]
             limits = Limits(int(definition["cpu"]), int(definition["memory"]))
             container = containers.enter_context(Container(image, limits, environment, [f"{token}:{token}:ro"]))
             container.start()
             return container
 
-        yield Task(stack, chain, definition, start)
+        yield Task(stack, deployed, definition, start)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ def data_set_of(file: bytes) -> bytes:
 
 def stored(running, acknowledged: Sequence[DicomFile]) -> dict[str, bytes]:  # type: ignore[no-untyped-def]
     """Data sets ever stored of the SOP instances that `acknowledged` names; settled ones live on as old versions."""
-    s3, bucket = running.task.stack.client("s3"), running.task.chain.landing_bucket
+    s3, bucket = running.task.stack.client("s3"), running.task.deployed.landing_bucket
     wanted = {file.sop_instance_uid for file in acknowledged}
     found: dict[str, bytes] = {}
     for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix="incoming/"):

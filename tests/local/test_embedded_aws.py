@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import os
+import struct
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -16,6 +20,7 @@ from botocore.exceptions import ClientError
 from storescp_cfn.local import embedded_aws
 from storescp_cfn.local.stack import REGION, STACK_NAME, LocalStack
 
+LISTEN = "0A"  # a state of /proc/net/tcp
 PARAMETERS = ["VpcID", "PublicSubnetIDs", "PrivateSubnetIDs", "SecurityGroupID", "VpcCIDR", "PeerCIDR1"]
 
 
@@ -142,6 +147,14 @@ def test_a_role_that_does_not_trust_this_task_gives_no_keys(stack: LocalStack, r
         assert "may not assume" in json.load(refused.value)["message"]
 
 
+def test_every_listening_socket_is_on_loopback(stack: LocalStack) -> None:
+    groups = {child.process.pid for child in stack.children}
+    addresses = listening_addresses(groups)
+    assert stack.aws_port in {port for _, port in addresses}
+    assert stack.healthimaging_port in {port for _, port in addresses}
+    assert {address for address, _ in addresses} <= {"127.0.0.1", "::1"}
+
+
 def test_children_never_see_our_own_account(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of a real account")
     monkeypatch.setenv("AWS_PROFILE", "production")
@@ -166,3 +179,26 @@ def group_exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def listening_addresses(groups: set[int]) -> set[tuple[str, int]]:
+    """Address and port of every socket on which a process of these process groups listens, by /proc (Linux)."""
+    inodes = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.getpgid(int(process.name)) in groups:
+                inodes |= {link.readlink().name for link in (process / "fd").iterdir()}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for row in Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, local, _, state, *rest = row.split()
+            if state == LISTEN and f"socket:[{rest[5]}]" in inodes:
+                address, port = local.split(":")
+                found.add((readable_address(address), int(port, 16)))
+    return found
+
+
+def readable_address(digits: str) -> str:
+    """An address of /proc/net/tcp or tcp6: words of 32 bits in the machine's order."""
+    words = [struct.pack("=I", int(digits[at : at + 8], 16)) for at in range(0, len(digits), 8)]
+    return str(ipaddress.ip_address(b"".join(words)))

@@ -22,11 +22,11 @@ from storescp_cfn.local import demo
 lock = threading.Lock()
 atexit.register(lock.acquire)  # as urllib3's finalisers want the locks of their pools
 
-def run(self, stay):
+def run(self):
     {moment}
 
 demo.Demonstration.run = run
-raise SystemExit(demo.demonstrate("", 0, None, stay=False))
+raise SystemExit(demo.demonstrate("", demo.DemoRequest(port=0)))
 """
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from storescp_cfn.local.stack import Chain, LocalStack
+from storescp_cfn.local.stack import DeployedStack, LocalStack
 
 # One landed object: the batch that its receiver put it in, and its SOPInstanceUID. A batch that the importer split
 # keeps its root's name before the first dot.
@@ -76,26 +76,26 @@ def differences(acknowledged: Iterable[str], account: Account) -> list[str]:
     return sentences
 
 
-def read(stack: LocalStack, chain: Chain) -> Account:
+def read(stack: LocalStack, deployed: DeployedStack) -> Account:
     """Read the facts with the operator's key."""
     s3, healthimaging = stack.client("s3"), stack.client("medical-imaging")
-    progress = read_progress(stack, chain)  # first: what it calls settled is then found settled below
-    image_sets = healthimaging.get_paginator("search_image_sets").paginate(datastoreId=chain.datastore_id)
+    progress = read_progress(stack, deployed)  # first: what it calls settled is then found settled below
+    image_sets = healthimaging.get_paginator("search_image_sets").paginate(datastoreId=deployed.datastore_id)
     return Account(
-        stored=frozenset(instance_of(key) for key in ever_stored(s3, chain.landing_bucket)),
-        imported=frozenset(instance_of(key) for key in imported_keys(s3, chain.results_bucket)),
-        quarantined={instance_of(key): reason for key, reason in quarantine(s3, chain.landing_bucket)},
+        stored=frozenset(instance_of(key) for key in ever_stored(s3, deployed.landing_bucket)),
+        imported=frozenset(instance_of(key) for key in imported_keys(s3, deployed.results_bucket)),
+        quarantined={instance_of(key): reason for key, reason in quarantine(s3, deployed.landing_bucket)},
         progress=progress,
         image_sets=sum(len(page["imageSetsMetadataSummaries"]) for page in image_sets),
     )
 
 
-def read_progress(stack: LocalStack, chain: Chain) -> Progress:
+def read_progress(stack: LocalStack, deployed: DeployedStack) -> Progress:
     """Read the states of batches and jobs with the operator's key."""
     healthimaging = stack.client("medical-imaging")
-    jobs = healthimaging.get_paginator("list_dicom_import_jobs").paginate(datastoreId=chain.datastore_id)
+    jobs = healthimaging.get_paginator("list_dicom_import_jobs").paginate(datastoreId=deployed.datastore_id)
     return Progress(
-        batches=dict(ledger_batches(stack.client("dynamodb"), chain.ledger_table)),
+        batches=dict(ledger_batches(stack.client("dynamodb"), deployed.ledger_table)),
         jobs={job["jobId"]: job["jobStatus"] for page in jobs for job in page["jobSummaries"]},
     )
 

@@ -45,14 +45,18 @@ class Sent:
 
 
 def program(name: str) -> str:
-    """The full path of dcmtk's program `name`; DCMTK_BIN names another folder. Raises DcmtkMissing."""
+    """The full path of dcmtk's program `name`; DCMTK_BIN names another folder.
+
+    Raises DcmtkMissing: when it is in none of the folders.
+    """
     folders = [os.environ["DCMTK_BIN"]] if os.environ.get("DCMTK_BIN") else list(FOLDERS)
     for folder in folders:
         if (path := Path(folder) / name).is_file():
             return str(path)
     raise DcmtkMissing(
         f"dcmtk's {name} is not in {', '.join(folders)}: "
-        "install it (Debian: apt-get install dcmtk) or set DCMTK_BIN to its folder"
+        "install it (Debian and Ubuntu: apt-get install dcmtk; Fedora: dnf install dcmtk; macOS: brew install dcmtk) "
+        "or set DCMTK_BIN to its folder"
     )
 
 

@@ -7,8 +7,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +18,7 @@ from rich.table import Table
 
 from storescp_cfn.local import LocalError, accounting, dcmtk
 from storescp_cfn.local.processes import require_free
-from storescp_cfn.local.stack import Chain, LocalStack, LocalStackError
+from storescp_cfn.local.stack import DeployedStack, LocalStack, LocalStackError
 from storescp_cfn.local.study import DicomFile, files_of, pydicom_test_files, synthetic_ct, total_bytes
 
 CALLING_AE_TITLE = "MODALITY1"
@@ -51,31 +52,41 @@ class Interruption:
             raise KeyboardInterrupt
 
 
+@dataclass(frozen=True)
+class DemoRequest:
+    """What was asked for: the DICOM port, a folder to send instead of the test study, whether to stay, every event."""
+
+    port: int
+    folder: Path | None = None
+    stay: bool = False
+    verbose: bool = False
+
+
 class Demonstration:
     """One run: `run()` does it all once; `stay()` goes on telling what arrives until it is interrupted."""
 
-    def __init__(
-        self, template_body: str, port: int, folder: Path | None, console: Console, interruption: Interruption
-    ) -> None:
+    def __init__(self, template_body: str, request: DemoRequest, console: Console, interruption: Interruption) -> None:
         self.template_body = template_body
-        self.port = port
-        self.folder = folder
+        self.port = request.port
+        self.folder = request.folder
+        self.verbose = request.verbose
+        self.stays = request.stay
         self.console = console
         self.interruption = interruption
 
     # -- the whole, step by step
 
-    def run(self, stay: bool) -> bool:
-        """Return whether everything acknowledged is imported or quarantined; with `stay`, go on until Ctrl-C first."""
+    def run(self) -> bool:
+        """Return whether all that was acknowledged is imported or quarantined; where it stays, go on until Ctrl-C."""
         chosen = self.check()
         with LocalStack(self.template_body, {"SCPPort": str(self.port)}) as stack:
-            chain = self.create(stack)
+            deployed = self.create(stack)
             files = chosen or self.default_study(stack.folder / "ct")
-            self.echo(chain)
-            sent = self.send(stack, chain, files)
-            agreed = self.account(stack, chain, sent)
-            if stay:
-                self.stay(stack, chain)
+            self.echo(deployed)
+            sent = self.send(stack, deployed, files)
+            agreed = self.account(stack, deployed, sent)
+            if self.stays:
+                self.stay(stack, deployed)
         return agreed
 
     def check(self) -> list[DicomFile]:
@@ -91,49 +102,62 @@ class Demonstration:
             raise NothingToSend(f"There is no DICOM file below {self.folder}: name a folder with DICOM Part 10 files")
         return files
 
-    def create(self, stack: LocalStack) -> Chain:
+    def create(self, stack: LocalStack) -> DeployedStack:
         with self.waiting("Starting the embedded AWS"):
             stack.start_aws()
-        self.step("Creating the stack from the rendered template, through CloudFormation")
-        with self.waiting("Creating the stack"):
-            stack.create_stack(self.tell_event)
-            chain = stack.chain()
+        with self.progress("Creating the stack from the rendered template, through CloudFormation") as tell:
+            created = self.create_resources(stack, tell)
+        self.print(f"  {created} resources created")
+        deployed = stack.deployed()
         with self.waiting("Starting the receiver"):
-            stack.start_receiver(chain, self.port)
+            stack.start_receiver(deployed, self.port)
         self.step("Outputs")
         for name in ("NetworkLoadBalancerDNS", "DICOMPort", "DICOMAETitle"):
-            self.console.print(f"  {name}: {chain.outputs[name]}", highlight=False, soft_wrap=True)
-        self.console.print(f"  (on this machine the load balancer is 127.0.0.1, port {self.port})", highlight=False)
-        return chain
+            self.print(f"  {name}: {deployed.outputs[name]}")
+        self.print(f"  (on this machine the load balancer is 127.0.0.1, port {self.port})")
+        return deployed
+
+    def create_resources(self, stack: LocalStack, tell: Callable[[str], None]) -> int:
+        """Create the stack; return how many resources that were. Verbose, every event is a line."""
+        complete: set[str] = set()
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            if self.verbose:
+                self.tell_event(event)
+            if event["ResourceStatus"] == "CREATE_COMPLETE" and event["LogicalResourceId"] != event["StackName"]:
+                complete.add(event["LogicalResourceId"])
+                tell(f"Creating the stack: {len(complete)} resources created")
+
+        stack.create_stack(on_event)
+        return len(complete)
 
     def default_study(self, folder: Path) -> list[DicomFile]:
         with self.waiting(f"Drawing a CT of {CT_SLICES} slices"):
             distinct = {file.sop_instance_uid: file for file in pydicom_test_files()}
             return [*distinct.values(), *synthetic_ct(folder, CT_SLICES)]
 
-    def echo(self, chain: Chain) -> None:
-        trouble = dcmtk.echo("127.0.0.1", self.port, chain.outputs["DICOMAETitle"], CALLING_AE_TITLE)
+    def echo(self, deployed: DeployedStack) -> None:
+        trouble = dcmtk.echo("127.0.0.1", self.port, deployed.outputs["DICOMAETitle"], CALLING_AE_TITLE)
         if trouble:
             raise LocalStackError(f"C-ECHO failed: {trouble}")
         self.step("C-ECHO with dcmtk's echoscu: success")
 
-    def send(self, stack: LocalStack, chain: Chain, files: Sequence[DicomFile]) -> list[dcmtk.Sent]:
-        self.step(f"Sending {len(files)} instances ({total_bytes(files) / 1e6:.0f} MB) with dcmtk's storescu")
-        done = 0
+    def send(self, stack: LocalStack, deployed: DeployedStack, files: Sequence[DicomFile]) -> list[dcmtk.Sent]:
+        title, done = deployed.outputs["DICOMAETitle"], 0
+        text = f"Sending {len(files)} files ({total_bytes(files) / 1e6:.0f} MB) with dcmtk's storescu"
+        with self.progress(text) as tell:
 
-        def on_sent(_: dcmtk.Sent) -> None:
-            nonlocal done
-            done += 1
-            status.update(f"Sending: {done} of {len(files)}")
+            def on_sent(_: dcmtk.Sent) -> None:
+                nonlocal done
+                done += 1
+                tell(f"Sending: {done} of {len(files)}")
 
-        with self.console.status("Sending") as status:
-            title = chain.outputs["DICOMAETitle"]
             return dcmtk.store(files, "127.0.0.1", self.port, title, CALLING_AE_TITLE, stack.folder, on_sent)
 
-    def account(self, stack: LocalStack, chain: Chain, sent: Sequence[dcmtk.Sent]) -> bool:
+    def account(self, stack: LocalStack, deployed: DeployedStack, sent: Sequence[dcmtk.Sent]) -> bool:
         """Follow the batches until all is settled, then print the table; return whether it all agrees."""
         acknowledged = [outcome.file.sop_instance_uid for outcome in sent if outcome.acknowledged]
-        account = self.follow(stack, chain, acknowledged)
+        account = self.follow(stack, deployed, acknowledged)
         self.tell_account(sent, account)
         sentences = accounting.differences(acknowledged, account)
         if unsettled := sum(not outcome.unreadable and not outcome.acknowledged for outcome in sent):
@@ -145,40 +169,40 @@ class Demonstration:
         self.step("Not everything agrees" if sentences else "Every acknowledged instance is imported or quarantined")
         return not sentences
 
-    def follow(self, stack: LocalStack, chain: Chain, acknowledged: Sequence[str]) -> accounting.Account:
+    def follow(self, stack: LocalStack, deployed: DeployedStack, acknowledged: Sequence[str]) -> accounting.Account:
         """Wait until every acknowledged instance is settled and all is at rest; tell each step of batches and jobs."""
         told: dict[str, str] = {}
         progress = accounting.Progress()
         deadline = time.monotonic() + SETTLE_SECONDS
         with self.waiting("Waiting for the batch to close and its import job to complete"):
             while True:
-                before, progress = progress, accounting.read_progress(stack, chain)
+                before, progress = progress, accounting.read_progress(stack, deployed)
                 self.tell_changes(told, progress)
                 if progress != before:
                     deadline = time.monotonic() + SETTLE_SECONDS
                 late = time.monotonic() > deadline
                 if progress.at_rest or late:
-                    account = accounting.read(stack, chain)
+                    account = accounting.read(stack, deployed)
                     if late or (account.at_rest and not accounting.differences(acknowledged, account)):
                         return account
                 stack.require_running()
                 self.interruption.check()
                 time.sleep(1)
 
-    def stay(self, stack: LocalStack, chain: Chain) -> None:
+    def stay(self, stack: LocalStack, deployed: DeployedStack) -> None:
         """Tell what arrives until Ctrl-C."""
-        title = chain.outputs["DICOMAETitle"]
+        title = deployed.outputs["DICOMAETitle"]
         self.step(f"Ready for any DICOM program: 127.0.0.1, port {self.port}, Called AE Title {title}. Ctrl-C ends it.")
-        seen = accounting.read_progress(stack, chain)
+        seen = accounting.read_progress(stack, deployed)
         told = dict(seen.batches) | seen.jobs
         while True:
             time.sleep(1)
             self.interruption.check()
             stack.require_running()
-            progress = accounting.read_progress(stack, chain)
+            progress = accounting.read_progress(stack, deployed)
             self.tell_changes(told, progress)
             if progress.at_rest and progress != seen:
-                self.tell_account([], accounting.read(stack, chain))
+                self.tell_account([], accounting.read(stack, deployed))
                 seen = progress
 
     # -- how it is told
@@ -186,6 +210,20 @@ class Demonstration:
     def step(self, text: str) -> None:
         self.interruption.check()
         self.console.print(f"[bold]{text}[/bold]", highlight=False, soft_wrap=True)
+
+    def print(self, text: str) -> None:
+        """One plain line."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    @contextmanager
+    def progress(self, text: str) -> Iterator[Callable[[str], None]]:
+        """A step whose one line moves on a terminal, and stands still elsewhere; gives what changes it."""
+        self.step(text)
+        if not self.console.is_terminal:
+            yield lambda text: None
+            return
+        with self.console.status(text) as status:
+            yield status.update
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -225,6 +263,8 @@ def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
     table.add_column()
     table.add_column(justify="right")
     if sent:
+        table.add_row("files", str(len(sent)))
+        table.add_row("not readable by dcmtk", str(sum(outcome.unreadable for outcome in sent)))
         table.add_row("sent", str(sum(not outcome.unreadable for outcome in sent)))
         table.add_row("acknowledged", str(sum(outcome.acknowledged for outcome in sent)))
     table.add_row("stored", str(len(account.stored)))
@@ -262,7 +302,7 @@ def shortened(title: str, lines: Sequence[str]) -> list[str]:
     return [title, *(f"  {line}" for line in lines[:LISTED]), *more]
 
 
-def demonstrate(template_body: str, port: int, folder: Path | None, stay: bool) -> int:
+def demonstrate(template_body: str, request: DemoRequest) -> int:
     """Run the demonstration; return the exit status: 0 all agreed, 1 not.
 
     Interrupted, it ends the process itself: with 130, or with 0 where it was to stay.
@@ -272,10 +312,10 @@ def demonstrate(template_body: str, port: int, folder: Path | None, stay: bool) 
     signal.signal(signal.SIGINT, interruption)
     signal.signal(signal.SIGTERM, interruption)
     try:
-        return 0 if Demonstration(template_body, port, folder, console, interruption).run(stay) else 1
+        return 0 if Demonstration(template_body, request, console, interruption).run() else 1
     except KeyboardInterrupt:
         console.print("Ended; nothing is left running.")
-        leave(0 if stay else INTERRUPTED)
+        leave(0 if request.stay else INTERRUPTED)
 
 
 def leave(status: int) -> NoReturn:

@@ -26,6 +26,7 @@ def environment(port: int, healthimaging_port: int, region: str) -> dict[str, st
         "AUTH": "true",
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
+        "IOT_MTLS_ENABLED": "0",  # else ministack listens for MQTT on every interface, whatever BIND_HOST says
         "MINISTACK_REGION": region,
         "LOG_LEVEL": "WARNING",
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",

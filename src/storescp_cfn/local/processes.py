@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def require_free(port: int, remedy: str) -> None:
 
 
 def _die_with_parent() -> None:
-    # A parent killed with SIGKILL cannot tidy up: the kernel ends its children for it.
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    # A parent killed with SIGKILL cannot tidy up: the kernel ends its children for it. Only Linux has that.
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Child:

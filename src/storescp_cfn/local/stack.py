@@ -34,7 +34,7 @@ class LocalStackError(LocalError):
 
 
 @dataclass(frozen=True)
-class Chain:
+class DeployedStack:
     """The names of what the stack created, as the stack itself tells them."""
 
     outputs: Mapping[str, str]
@@ -205,7 +205,7 @@ class LocalStack:
         resources = [resource for page in pages for resource in page["StackResourceSummaries"]]
         return [r["PhysicalResourceId"] for r in resources if r["ResourceType"] == resource_type]
 
-    def chain(self) -> Chain:
+    def deployed(self) -> DeployedStack:
         """Ask the stack for the names of what it made."""
         stack = self.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
         functions = self.client("lambda")
@@ -214,7 +214,7 @@ class LocalStack:
                 functions.get_function_configuration(FunctionName=name).get("Environment", {}).get("Variables", {})
             )
             if "LEDGER_TABLE" in variables:
-                return Chain(
+                return DeployedStack(
                     outputs={output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]},
                     landing_bucket=variables["LANDING_BUCKET"],
                     results_bucket=variables["RESULTS_BUCKET"],
@@ -244,12 +244,14 @@ class LocalStack:
             "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": str(token_file),
         }
 
-    def receiver_environment(self, chain: Chain, port: int) -> Environment:
+    def receiver_environment(self, deployed: DeployedStack, port: int) -> Environment:
         """What the task definition gives its container, but for the two ports, the address and the endpoints.
 
         A task has a network interface of its own; here all share loopback.
         """
-        described = self.client("ecs").describe_task_definition(taskDefinition=chain.task_definition)["taskDefinition"]
+        described = self.client("ecs").describe_task_definition(taskDefinition=deployed.task_definition)[
+            "taskDefinition"
+        ]
         self.health_port = free_port()
         container = described["containerDefinitions"][0]
         environment = {entry["name"]: str(entry["value"]) for entry in container["environment"]}
@@ -262,9 +264,9 @@ class LocalStack:
             "BIND_ADDRESS": "127.0.0.1",
         }
 
-    def start_receiver(self, chain: Chain, port: int) -> None:
+    def start_receiver(self, deployed: DeployedStack, port: int) -> None:
         """Run the receiver as the task definition says, as a process of this machine."""
-        environment = self.environment() | self.receiver_environment(chain, port)
+        environment = self.environment() | self.receiver_environment(deployed, port)
         child = Child([sys.executable, "-m", "storescp"], environment, self.folder / "receiver.log")
         self.receiver_child = child
         self.wait(START_SECONDS, child, "The receiver", self.receiver_ready)

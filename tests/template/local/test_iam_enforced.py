@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from storescp_cfn.local import dcmtk
 from storescp_cfn.local.processes import free_port
-from storescp_cfn.local.stack import Chain, LocalStack, LocalStackError
+from storescp_cfn.local.stack import DeployedStack, LocalStack, LocalStackError
 from storescp_cfn.local.study import DicomFile, synthetic_ct
 from storescp_cfn.template import iam, importing, render, service
 
@@ -111,7 +111,7 @@ class Trials:
     """The running chain, and what a trial does with it."""
 
     stack: LocalStack
-    chain: Chain
+    deployed: DeployedStack
     port: int
     physical: dict[str, str]
 
@@ -170,7 +170,7 @@ class Trials:
         for _ in range(ROUNDS):
             if self.is_settled(study):
                 return True
-            self.stack.client("lambda").invoke(FunctionName=self.chain.importer_function)
+            self.stack.client("lambda").invoke(FunctionName=self.deployed.importer_function)
             time.sleep(PAUSE_SECONDS)
         return False
 
@@ -179,14 +179,14 @@ class Trials:
         s3 = self.stack.client("s3")
         keys = [
             entry["Key"]
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.chain.landing_bucket)
+            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.deployed.landing_bucket)
             for entry in page.get("Contents", [])
         ]
         own = [key for key in keys if study in key]
         batches = {key.split("/")[1].split(".")[0] for key in own}
         manifests = [key for key in keys if key.startswith("batches/") and key[8:].split(".")[0] in batches]
         items = self.stack.client("dynamodb").query(
-            TableName=self.chain.ledger_table,
+            TableName=self.deployed.ledger_table,
             KeyConditionExpression="pk = :study",
             ExpressionAttributeValues={":study": {"S": f"STUDY#{study}"}},
         )["Items"]
@@ -203,19 +203,19 @@ class Trials:
     def forget(self) -> None:
         """Remove what a broken trial left, as an operator: it must not be in the way of the next."""
         s3, dynamodb = self.stack.client("s3"), self.stack.client("dynamodb")
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.chain.landing_bucket):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.deployed.landing_bucket):
             for entry in page.get("Contents", []):
-                s3.delete_object(Bucket=self.chain.landing_bucket, Key=entry["Key"])
-        for page in dynamodb.get_paginator("scan").paginate(TableName=self.chain.ledger_table):
+                s3.delete_object(Bucket=self.deployed.landing_bucket, Key=entry["Key"])
+        for page in dynamodb.get_paginator("scan").paginate(TableName=self.deployed.ledger_table):
             for item in page["Items"]:
                 key = {name: item[name] for name in ("pk", "sk")}
-                dynamodb.delete_item(TableName=self.chain.ledger_table, Key=key)
+                dynamodb.delete_item(TableName=self.deployed.ledger_table, Key=key)
 
     def restart_receiver(self) -> None:
         """Start the receiver anew, which tries whether it can write its store and abandon an upload."""
         assert self.stack.receiver_child is not None
         self.stack.receiver_child.stop(20)
-        self.stack.start_receiver(self.chain, self.port)
+        self.stack.start_receiver(self.deployed, self.port)
 
 
 @pytest.fixture(scope="module")
@@ -225,13 +225,13 @@ def trials() -> Iterator[Trials]:
     with LocalStack(render().to_json()) as stack:
         stack.start_aws()
         stack.create_stack()
-        chain, port = stack.chain(), free_port()
+        deployed, port = stack.deployed(), free_port()
         functions = stack.client("lambda")
-        configuration = functions.get_function_configuration(FunctionName=chain.importer_function)
+        configuration = functions.get_function_configuration(FunctionName=deployed.importer_function)
         variables = configuration["Environment"]["Variables"] | {"MAX_FILES_PER_JOB": str(SLICES - 1)}
         variables |= {"JOB_STARTS_PER_SECOND": "50"}
         functions.update_function_configuration(
-            FunctionName=chain.importer_function, Environment={"Variables": variables}
+            FunctionName=deployed.importer_function, Environment={"Variables": variables}
         )
         pages = stack.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="StoreSCP")
         physical = {
@@ -239,8 +239,8 @@ def trials() -> Iterator[Trials]:
             for page in pages
             for resource in page["StackResourceSummaries"]
         }
-        stack.start_receiver(chain, port)
-        yield Trials(stack, chain, port, physical)
+        stack.start_receiver(deployed, port)
+        yield Trials(stack, deployed, port, physical)
     environment.undo()
 
 
@@ -305,7 +305,7 @@ def test_the_receivers_keys_open_nothing_but_its_two_prefixes(trials: Trials) ->
 
     import boto3
 
-    described = trials.stack.client("ecs").describe_task_definition(taskDefinition=trials.chain.task_definition)
+    described = trials.stack.client("ecs").describe_task_definition(taskDefinition=trials.deployed.task_definition)
     variables = trials.stack.task_credentials(described["taskDefinition"]["taskRoleArn"])
     request = urllib.request.Request(
         variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
@@ -321,7 +321,7 @@ def test_the_receivers_keys_open_nothing_but_its_two_prefixes(trials: Trials) ->
         aws_secret_access_key=keys["SecretAccessKey"],
         aws_session_token=keys["Token"],
     )
-    landing = trials.chain.landing_bucket
+    landing = trials.deployed.landing_bucket
     s3.put_object(Bucket=landing, Key="incoming/foreign", Body=b"x")
     trials.stack.client("s3").delete_object(Bucket=landing, Key="incoming/foreign")
     refused = [
@@ -329,7 +329,7 @@ def test_the_receivers_keys_open_nothing_but_its_two_prefixes(trials: Trials) ->
         lambda: s3.get_object(Bucket=landing, Key="incoming/foreign"),
         lambda: s3.list_objects_v2(Bucket=landing),
         lambda: s3.delete_object(Bucket=landing, Key="incoming/foreign"),
-        lambda: s3.put_object(Bucket=trials.chain.results_bucket, Key="incoming/x", Body=b"x"),
+        lambda: s3.put_object(Bucket=trials.deployed.results_bucket, Key="incoming/x", Body=b"x"),
         lambda: s3.put_object(Bucket="storescp-templates", Key="incoming/x", Body=b"x"),
     ]
     for call in refused:

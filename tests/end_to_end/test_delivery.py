@@ -18,14 +18,14 @@ from storescp_cfn.local import accounting, dcmtk
 from storescp_cfn.local.study import files_of, pydicom_test_files, synthetic_ct
 
 if TYPE_CHECKING:
-    from conftest import RunningChain
+    from conftest import RunningStack
 
 
 def acknowledged(sent: list[dcmtk.Sent]) -> list[str]:
     return [outcome.file.sop_instance_uid for outcome in sent if outcome.acknowledged]
 
 
-def image_set_instances(running: RunningChain) -> list[dict[str, Any]]:
+def image_set_instances(running: RunningStack) -> list[dict[str, Any]]:
     with urllib.request.urlopen(f"{running.stack.healthimaging_url}/_emulator/instances") as answer:
         instances: list[dict[str, Any]] = json.load(answer)
     return instances
@@ -38,9 +38,9 @@ def data_set(part10: bytes) -> bytes:
     return part10[144 + group_length :]
 
 
-def test_a_ct_is_one_job_and_arrives_byte_for_byte(running: RunningChain, tmp_path: Path) -> None:
+def test_a_ct_is_one_job_and_arrives_byte_for_byte(running: RunningStack, tmp_path: Path) -> None:
     files = synthetic_ct(tmp_path, slices=20, rows=64, columns=64)
-    before = accounting.read(running.stack, running.chain)
+    before = accounting.read(running.stack, running.deployed)
 
     sent = running.send(files)
     assert [outcome.status for outcome in sent] == ["Success"] * 20
@@ -53,7 +53,7 @@ def test_a_ct_is_one_job_and_arrives_byte_for_byte(running: RunningChain, tmp_pa
     uids = {file.sop_instance_uid for file in files}
     assert uids <= {uid for _, uid in account.imported}
 
-    s3, bucket = running.stack.client("s3"), running.chain.landing_bucket
+    s3, bucket = running.stack.client("s3"), running.deployed.landing_bucket
     versions = {
         version["Key"].rsplit("/", 1)[-1].removesuffix(".dcm"): version
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix="incoming/")
@@ -67,7 +67,7 @@ def test_a_ct_is_one_job_and_arrives_byte_for_byte(running: RunningChain, tmp_pa
         assert hashlib.sha256(body).hexdigest() == imported_digests[file.sop_instance_uid]
 
 
-def test_every_transfer_syntax_and_odd_file_is_accounted_for(running: RunningChain) -> None:
+def test_every_transfer_syntax_and_odd_file_is_accounted_for(running: RunningStack) -> None:
     files = pydicom_test_files()
     sent = running.send(files)
     account = running.settled(acknowledged(sent))
@@ -78,7 +78,7 @@ def test_every_transfer_syntax_and_odd_file_is_accounted_for(running: RunningCha
     assert len(acknowledged(sent)) >= 0.8 * len(files)
 
 
-def test_what_healthimaging_refuses_is_quarantined_with_its_reason(running: RunningChain, tmp_path: Path) -> None:
+def test_what_healthimaging_refuses_is_quarantined_with_its_reason(running: RunningStack, tmp_path: Path) -> None:
     good, bad = synthetic_ct(tmp_path, slices=2, rows=16, columns=16)
     with pydicom.config.disable_value_validation():
         dataset = pydicom.dcmread(bad.path)
@@ -95,15 +95,15 @@ def test_what_healthimaging_refuses_is_quarantined_with_its_reason(running: Runn
     assert good.sop_instance_uid not in reasons
 
 
-def test_the_landing_bucket_is_empty_of_images_once_all_is_settled(running: RunningChain, tmp_path: Path) -> None:
+def test_the_landing_bucket_is_empty_of_images_once_all_is_settled(running: RunningStack, tmp_path: Path) -> None:
     sent = running.send(synthetic_ct(tmp_path, slices=3, rows=16, columns=16))
     account = running.settled(acknowledged(sent))
     assert account.at_rest
     s3 = running.stack.client("s3")
-    assert list(accounting.keys(s3, running.chain.landing_bucket, "incoming/")) == []
+    assert list(accounting.keys(s3, running.deployed.landing_bucket, "incoming/")) == []
 
 
-def test_a_second_study_of_the_same_images_is_accounted_for_twice(running: RunningChain, tmp_path: Path) -> None:
+def test_a_second_study_of_the_same_images_is_accounted_for_twice(running: RunningStack, tmp_path: Path) -> None:
     files = synthetic_ct(tmp_path, slices=2, rows=16, columns=16)
     assert files_of(tmp_path) == files
     sent = running.send(files) + running.send(files)
