@@ -22,12 +22,12 @@ from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsE
 from pydicom.data import get_testdata_file
 
 import index
-from storescp_cfn.local.healthimaging.api import Api
-from storescp_cfn.local.healthimaging.embedded import create_datastore
-from storescp_cfn.local.healthimaging.http import Running, Workers
-from storescp_cfn.local.healthimaging.object_store import S3ObjectStore
-from storescp_cfn.local.healthimaging.service import HealthImaging
-from storescp_cfn.local.healthimaging.timetable import Timetable
+from healthimaging_emulator.api import Api
+from healthimaging_emulator.object_store import S3ObjectStore
+from healthimaging_emulator.scheduler import Scheduler
+from healthimaging_emulator.server import EmulatorServer, Workers
+from healthimaging_emulator.service import HealthImaging
+from storescp_cfn.local.embedded_healthimaging import create_datastore
 from storescp_cfn.local.processes import Child, free_port
 from tests.testkit.import_scenarios import batch_id
 
@@ -57,7 +57,7 @@ class Account:
 
     s3: Any
     dynamodb: Any
-    emulator: Running
+    emulator: EmulatorServer
     actions: set[str]
     landing: str
 
@@ -97,8 +97,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         return access_key_id == key["AccessKeyId"]
 
     store = S3ObjectStore(s3)
-    service = HealthImaging(Timetable(time.time), lambda role, datastore: store, lambda event: None, workers.run)
-    emulator = Running(Api(service, authorize), workers)
+    service = HealthImaging(Scheduler(time.time), lambda role, datastore: store, lambda event: None, workers.run)
+    emulator = EmulatorServer(Api(service, authorize), workers)
     environment = {
         "AWS_ENDPOINT_URL": url,
         "AWS_ENDPOINT_URL_MEDICAL_IMAGING": emulator.url,
@@ -169,7 +169,7 @@ def create_key(iam: Any) -> dict[str, str]:
 @pytest.fixture
 def account(services: Account) -> Iterator[Account]:
     yield services
-    services.emulator.service.settings = type(services.emulator.service.settings)()
+    services.emulator.service.state.settings = type(services.emulator.service.state.settings)()
 
 
 class Context:
@@ -257,9 +257,9 @@ def test_a_batch_over_the_limit_is_halved(account: Account, monkeypatch: pytest.
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "ServiceQuotaExceededException", "ConflictException"])
 def test_errors_that_pass_are_waited_out(account: Account, code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = account.emulator.service.settings
+    settings = account.emulator.service.state.settings
     errors = {"StartDICOMImportJob": [code] * 2}
-    account.emulator.service.settings = settings.changed({"errors_before": errors, "manifest_lag_seconds": 1.0})
+    account.emulator.service.state.settings = settings.changed({"errors_before": errors, "manifest_lag_seconds": 1.0})
     batch, study = new_batch()
     rest, body = instance(1, study)
     account.put(f"incoming/{batch}/{rest}.dcm", body)
@@ -273,8 +273,8 @@ def test_errors_that_pass_are_waited_out(account: Account, code: str, capsys: py
 
 
 def test_a_start_whose_answer_is_lost_starts_one_job(account: Account) -> None:
-    settings = account.emulator.service.settings
-    account.emulator.service.settings = settings.changed(
+    settings = account.emulator.service.state.settings
+    account.emulator.service.state.settings = settings.changed(
         {"errors_after": {"StartDICOMImportJob": ["InternalServerException"] * 3}}
     )
     batch, study = new_batch()
@@ -282,13 +282,13 @@ def test_a_start_whose_answer_is_lost_starts_one_job(account: Account) -> None:
     account.put(f"incoming/{batch}/{rest}.dcm", body)
     account.close(batch, 1)
     wake_until(account, batch, "SETTLED")
-    datastore = next(iter(account.emulator.service.datastores.values()))
+    datastore = next(iter(account.emulator.service.state.datastores.values()))
     assert sum(job.job_name.startswith(batch) for job in datastore.jobs.values()) == 1
 
 
 def test_a_missing_right_is_shown_and_the_batch_stays(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = account.emulator.service.settings
-    account.emulator.service.settings = settings.changed(
+    settings = account.emulator.service.state.settings
+    account.emulator.service.state.settings = settings.changed(
         {"errors_before": {"StartDICOMImportJob": ["AccessDeniedException"]}}
     )
     batch, study = new_batch()

@@ -64,16 +64,15 @@ def serve(port: int, healthimaging_port: int, region: str, ready_file: Path) -> 
     """Serve until SIGTERM."""
     from ministack import app
 
-    from storescp_cfn.local import missing_types
+    from storescp_cfn.local import embedded_healthimaging, missing_types
     from storescp_cfn.local.ecs_credentials import EcsCredentials
-    from storescp_cfn.local.healthimaging import embedded
     from storescp_cfn.local.service_sessions import open_session
 
     credentials = EcsCredentials(open_session)
-    emulator = embedded.start(f"http://127.0.0.1:{port}", ACCOUNT, region, healthimaging_port)
+    emulator = embedded_healthimaging.start(f"http://127.0.0.1:{port}", ACCOUNT, region, healthimaging_port)
     missing_types.register(
-        lambda name: embedded.create_datastore(emulator, name),
-        lambda datastore_id: embedded.delete_datastore(emulator, datastore_id),
+        lambda name: embedded_healthimaging.create_datastore(emulator, name),
+        lambda datastore_id: embedded_healthimaging.delete_datastore(emulator, datastore_id),
     )
     facts = {"credentials_port": credentials.server_port}
     threading.Thread(target=announce, args=(port, ready_file, facts), daemon=True).start()

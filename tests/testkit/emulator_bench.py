@@ -19,12 +19,12 @@ from botocore.config import Config
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from storescp_cfn.local.healthimaging.api import Api, Authorize, allow_everybody
-from storescp_cfn.local.healthimaging.jobs import JobFailed, Listed, ObjectGone
-from storescp_cfn.local.healthimaging.model import ServiceModel, violations
-from storescp_cfn.local.healthimaging.service import HealthImaging
-from storescp_cfn.local.healthimaging.settings import Settings
-from storescp_cfn.local.healthimaging.timetable import Timetable
+from healthimaging_emulator.api import Api, Authorize, allow_everybody
+from healthimaging_emulator.jobs import JobFailed, ListedObject, ObjectGone
+from healthimaging_emulator.model import ServiceModel, violations
+from healthimaging_emulator.scheduler import Scheduler
+from healthimaging_emulator.service import HealthImaging
+from healthimaging_emulator.settings import Settings
 
 ROLE = "arn:aws:iam::000000000000:role/access"
 START = 1_795_000_000.0  # 2026-11-18
@@ -39,11 +39,11 @@ class MemoryObjectStore:
     denied: set[str] = field(default_factory=set)
     vanishing: set[str] = field(default_factory=set)
 
-    def list(self, bucket: str, prefix: str) -> Iterator[Listed]:
+    def list(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
         self._require("list")
         for (where, key), body in sorted(self.objects.items()):
             if where == bucket and key.startswith(prefix):
-                yield Listed(key, len(body))
+                yield ListedObject(key, len(body))
 
     def read(self, bucket: str, key: str) -> bytes:
         self._require("read")
@@ -67,9 +67,9 @@ class Bench:
         self.now = START
         self.s3 = MemoryObjectStore()
         self.events: list[dict[str, Any]] = []
-        self.timetable = Timetable(lambda: self.now)
+        self.scheduler = Scheduler(lambda: self.now)
         self.service = HealthImaging(
-            self.timetable,
+            self.scheduler,
             lambda role, datastore: self.s3,
             self.events.append,
             run=lambda action: action(),
@@ -83,9 +83,9 @@ class Bench:
     def wait(self, seconds: float) -> None:
         """Let time pass, with everything that falls into it at its own moment."""
         end = self.now + seconds
-        while (moment := self.timetable.next_moment()) is not None and moment <= end:
+        while (moment := self.scheduler.next_moment()) is not None and moment <= end:
             self.now = max(self.now, moment)
-            self.timetable.run_due()
+            self.scheduler.run_due()
         self.now = end
 
     def put(self, key: str, body: bytes) -> None:
@@ -124,7 +124,7 @@ class Bench:
         return [json.loads(line) for line in self.s3.objects.get(("output", key), b"").splitlines()]
 
     def change(self, **settings: Any) -> None:
-        """Change settings through the side door."""
+        """Change settings through the admin API."""
         answer = self.api.answer("POST", "/_emulator/settings", {}, json.dumps(settings).encode())
         assert answer.status == 200, answer.body
 

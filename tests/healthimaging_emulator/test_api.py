@@ -11,7 +11,7 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.testkit.healthimaging_bench import MODEL, ROLE, START, Bench, client_of, part10
+from tests.testkit.emulator_bench import MODEL, ROLE, START, Bench, client_of, part10
 
 UNKNOWN_ID = "0" * 32
 # What the model forbids, and the word of the answer that names it. botocore itself lets all of these out.
@@ -41,7 +41,7 @@ def test_a_request_that_the_model_forbids_is_a_validation_exception(name: str) -
     with pytest.raises(ClientError, match=word) as error:
         bench.start(**parameters)
     assert refusal(error) == ("ValidationException", 400)
-    assert not bench.service.datastores[bench.datastore_id].jobs
+    assert not bench.service.state.datastores[bench.datastore_id].jobs
 
 
 @pytest.mark.parametrize("missing", ["dataAccessRoleArn", "clientToken", "inputS3Uri", "outputS3Uri"])
@@ -120,7 +120,7 @@ def test_an_answer_outside_the_model_would_be_noticed() -> None:
 def test_what_is_not_emulated_says_so_by_name() -> None:
     operations = {route.name: route for route in MODEL.routes}
     bench = Bench()
-    absent = set(operations) - set(bench.api._operations)
+    absent = set(operations) - set(bench.service.operations)
     assert {"CopyImageSet", "DeleteImageSet", "UpdateImageSetMetadata", "GetImageFrame", "TagResource"} <= absent
     for name in absent:
         path = operations[name].operation.http["requestUri"].replace("{", "").replace("}", "")
@@ -192,7 +192,7 @@ def test_a_caller_without_permission_is_denied(denied: str) -> None:
     with pytest.raises(ClientError, match=denied) as error:
         bench.start()
     assert refusal(error) == ("AccessDeniedException", 403)
-    assert not bench.service.datastores[bench.datastore_id].jobs
+    assert not bench.service.state.datastores[bench.datastore_id].jobs
 
 
 RATES = {
@@ -262,7 +262,7 @@ def test_the_next_calls_fail_as_told_before_or_after_they_took_effect(table: str
         with pytest.raises(ClientError) as error:
             bench.start(clientToken=f"t{number}")
         assert refusal(error) == (code, status)
-    jobs = len(bench.service.datastores[bench.datastore_id].jobs)
+    jobs = len(bench.service.state.datastores[bench.datastore_id].jobs)
     assert jobs == (0 if table == "errors_before" else len(STATUSES))
     bench.start()
 
@@ -382,11 +382,11 @@ def test_a_data_store_is_created_deleted_and_counted() -> None:
 )
 def test_a_setting_that_is_none_is_refused_and_changes_nothing(change: dict[str, Any]) -> None:
     bench = Bench()
-    before = bench.service.settings
+    before = bench.service.state.settings
     answer = bench.api.answer("POST", "/_emulator/settings", {}, json.dumps(change).encode())
     assert answer.status == 400
     assert next(iter(change)) in json.loads(answer.body)["message"]
-    assert bench.service.settings == before
+    assert bench.service.state.settings == before
 
 
 def test_the_operations_are_those_of_the_installed_botocore() -> None:

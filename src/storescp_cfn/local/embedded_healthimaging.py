@@ -18,15 +18,15 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 from botocore.config import Config
 
-from storescp_cfn.local.healthimaging.api import SERVICE_PRINCIPAL, Api
-from storescp_cfn.local.healthimaging.errors import NotAuthenticated
-from storescp_cfn.local.healthimaging.events import Event
-from storescp_cfn.local.healthimaging.http import Running, Workers
-from storescp_cfn.local.healthimaging.jobs import JobFailed
-from storescp_cfn.local.healthimaging.object_store import S3ObjectStore
-from storescp_cfn.local.healthimaging.service import HealthImaging
-from storescp_cfn.local.healthimaging.settings import Settings
-from storescp_cfn.local.healthimaging.timetable import Clock, Timetable
+from healthimaging_emulator.api import SERVICE_PRINCIPAL, Api
+from healthimaging_emulator.errors import NotAuthenticated
+from healthimaging_emulator.events import Event
+from healthimaging_emulator.jobs import JobFailed
+from healthimaging_emulator.object_store import S3ObjectStore
+from healthimaging_emulator.scheduler import Clock, Scheduler
+from healthimaging_emulator.server import EmulatorServer, Workers
+from healthimaging_emulator.service import HealthImaging
+from healthimaging_emulator.settings import Settings
 from storescp_cfn.local.service_sessions import TrustDenied, open_session
 
 
@@ -123,11 +123,11 @@ def start(
     port: int = 0,
     settings: Settings | None = None,
     clock: Clock | None = None,
-) -> Running:
+) -> EmulatorServer:
     """Start the emulator in a process in which ministack runs, or is about to, at `endpoint_url`."""
     workers = Workers()
     service = HealthImaging(
-        Timetable(clock or time.time),
+        Scheduler(clock or time.time),
         role_object_store(endpoint_url, region),
         event_bus(account, region),
         workers.run,
@@ -135,21 +135,21 @@ def start(
         account,
         settings,
     )
-    return Running(Api(service, iam_authorizer(account, region), iam_authenticator(account)), workers, port)
+    return EmulatorServer(Api(service, iam_authorizer(account, region), iam_authenticator(account)), workers, port)
 
 
-def create_datastore(emulator: Running, name: str) -> str:
+def create_datastore(emulator: EmulatorServer, name: str) -> str:
     """Create a data store as CloudFormation does: no throttle, back when it is ACTIVE, with its id."""
-    service = emulator.service
-    with service.lock:
-        created = service.create_datastore({"clientToken": uuid.uuid4().hex, "datastoreName": name})
+    state = emulator.service.state
+    with state.lock:
+        created = emulator.service.datastores.create_datastore({"clientToken": uuid.uuid4().hex, "datastoreName": name})
     datastore_id = str(created["datastoreId"])
-    while service.datastores[datastore_id].status == "CREATING":
+    while state.datastores[datastore_id].status == "CREATING":
         time.sleep(0.01)
     return datastore_id
 
 
-def delete_datastore(emulator: Running, datastore_id: str) -> None:
-    """Delete a data store as CloudFormation does. Raises ServiceError when it holds image sets, or is not there."""
-    with emulator.service.lock:
-        emulator.service.delete_datastore({"datastoreId": datastore_id})
+def delete_datastore(emulator: EmulatorServer, datastore_id: str) -> None:
+    """Delete a data store as CloudFormation does. Raises ServiceError: it holds image sets, or is not there."""
+    with emulator.service.state.lock:
+        emulator.service.datastores.delete_datastore({"datastoreId": datastore_id})

@@ -1,22 +1,18 @@
 """One request in, one answer out: route, caller's permission, throttle, model, operation. No sockets.
 
-The doors below `/_emulator/` are not AWS.
+Below `/_emulator/` is the admin API (`admin_api.py`), which is not AWS.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from storescp_cfn.local.healthimaging.errors import NotAuthenticated, NotEmulated, ServiceError
-from storescp_cfn.local.healthimaging.metadata import image_set_metadata
-from storescp_cfn.local.healthimaging.model import (
+from healthimaging_emulator.admin_api import AdminApi
+from healthimaging_emulator.errors import NotAuthenticated, NotEmulated, ServiceError
+from healthimaging_emulator.model import (
     Answer,
     Route,
     ServiceModel,
@@ -24,8 +20,8 @@ from storescp_cfn.local.healthimaging.model import (
     json_answer,
     parse_request,
 )
-from storescp_cfn.local.healthimaging.service import HealthImaging, Parameters
-from storescp_cfn.local.healthimaging.throttle import Throttle
+from healthimaging_emulator.service import HealthImaging
+from healthimaging_emulator.throttle import Throttle
 
 SERVICE_PRINCIPAL = "medical-imaging.amazonaws.com"
 ACCESS_KEY = re.compile(r"Credential=([^/,\s]+)/")
@@ -62,26 +58,14 @@ class Api:
         self._authenticate = authenticate
         self._model = ServiceModel()
         self._throttle = Throttle()
-        self._operations: dict[str, Callable[[Parameters], Parameters]] = {
-            "CreateDatastore": service.create_datastore,
-            "DeleteDatastore": service.delete_datastore,
-            "GetDatastore": service.get_datastore,
-            "ListDatastores": service.list_datastores,
-            "StartDICOMImportJob": service.start_dicom_import_job,
-            "GetDICOMImportJob": service.get_dicom_import_job,
-            "ListDICOMImportJobs": service.list_dicom_import_jobs,
-            "SearchImageSets": service.search_image_sets,
-            "GetImageSet": service.get_image_set,
-            "ListImageSetVersions": service.list_image_set_versions,
-            "GetImageSetMetadata": self._get_image_set_metadata,
-        }
+        self._admin = AdminApi(service.state)
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one request; `target` is path and query as they came."""
         url = urlsplit(target)
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         if url.path.startswith(EMULATOR):
-            return self._side_door(method, url.path.removeprefix(EMULATOR), query, body)
+            return self._admin.answer(method, url.path.removeprefix(EMULATOR), query, body)
         found = self._model.match(method, url.path)
         if found is None:
             message = f"No operation has {method} {url.path}"
@@ -104,18 +88,18 @@ class Api:
         headers: Mapping[str, str],
         body: bytes,
     ) -> Answer:
-        if route.name not in self._operations:
+        if route.name not in self.service.operations:
             raise NotEmulated(route.name)
         access_key_id = _access_key_id(headers)
         self._require(access_key_id, f"medical-imaging:{route.name}", self._resource(labels), {})
-        with self.service.lock:
+        with self.service.state.lock:
             self._refuse_too_many(route.name)
             self._injected(route.name, "errors_before")
             parameters = parse_request(route, labels, query, body)
             if "dataAccessRoleArn" in parameters:
                 context = {"iam:PassedToService": SERVICE_PRINCIPAL}
                 self._require(access_key_id, "iam:PassRole", parameters["dataAccessRoleArn"], context)
-            answer = build_answer(route, self._operations[route.name](parameters))
+            answer = build_answer(route, self.service.operations[route.name](parameters))
             self._injected(route.name, "errors_after")
         return answer
 
@@ -125,7 +109,7 @@ class Api:
         if datastore_id is None:
             return "*"
         suffix = f"/imageset/{labels['imageSetId']}" if "imageSetId" in labels else ""
-        return f"{self.service.datastore_arn(datastore_id)}{suffix}"
+        return f"{self.service.state.datastore_arn(datastore_id)}{suffix}"
 
     def _require(self, access_key_id: str, action: str, resource_arn: str, context: Mapping[str, str]) -> None:
         if not self._authorize(access_key_id, action, resource_arn, context):
@@ -135,69 +119,17 @@ class Api:
             )
 
     def _refuse_too_many(self, operation: str) -> None:
-        settings = self.service.settings
-        if settings.throttling and not self._throttle.admits(operation, settings.rates, self.service.clock()):
+        settings = self.service.state.settings
+        if settings.throttling and not self._throttle.admits(operation, settings.rates, self.service.state.clock()):
             raise ServiceError("ThrottlingException", "Rate exceeded")
 
     def _injected(self, operation: str, table: str) -> None:
         """Raise the next error that the settings hold for `operation`, and take it out of them."""
-        errors: dict[str, list[str]] = getattr(self.service.settings, table)
+        errors: dict[str, list[str]] = getattr(self.service.state.settings, table)
         if errors.get(operation):
             code, *rest = errors[operation]
-            self.service.settings = self.service.settings.changed({table: {operation: rest}})
+            self.service.state.settings = self.service.state.settings.changed({table: {operation: rest}})
             raise ServiceError(code, "An error that the emulator's settings asked for")
-
-    def _get_image_set_metadata(self, request: Parameters) -> Parameters:
-        image_set, number = self.service.image_set(request)
-        document = json.dumps(image_set_metadata(request["datastoreId"], image_set, number)).encode()
-        return {
-            "imageSetMetadataBlob": gzip.compress(document),
-            "contentType": "application/json",
-            "contentEncoding": "gzip",
-        }
-
-    # Not AWS
-
-    def _side_door(self, method: str, name: str, query: Mapping[str, str], body: bytes) -> Answer:
-        with self.service.lock:
-            if (method, name) == ("GET", "instances"):
-                return json_answer(200, self._instances(query))
-            if (method, name) == ("GET", "events"):
-                return json_answer(200, self.service.published)
-            if (method, name) == ("GET", "settings"):
-                return json_answer(200, asdict(self.service.settings))
-            if (method, name) == ("POST", "settings"):
-                return self._change_settings(body)
-        return json_answer(404, {"message": "There are GET instances, GET events, GET settings and POST settings"})
-
-    def _change_settings(self, body: bytes) -> Answer:
-        try:
-            self.service.settings = self.service.settings.changed(json.loads(body))
-        except ValueError as error:
-            return json_answer(400, {"message": str(error)})
-        return json_answer(200, asdict(self.service.settings))
-
-    def _instances(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        """What the image sets hold now; with `?history=1`, also what was replaced."""
-        return [
-            {
-                "datastoreId": datastore.datastore_id,
-                "imageSetId": image_set.image_set_id,
-                "isPrimary": image_set.is_primary,
-                "SOPInstanceUID": stored.instance.SOPInstanceUID,
-                "SeriesInstanceUID": stored.instance.SeriesInstanceUID,
-                "StudyInstanceUID": stored.instance.StudyInstanceUID,
-                "sha256": stored.instance.sha256,
-                "key": stored.key,
-                "jobId": stored.job_id,
-                "version": stored.version,
-                "replacedInVersion": stored.replaced_in,
-            }
-            for datastore in self.service.datastores.values()
-            for image_set in datastore.image_sets
-            for stored in image_set.stored
-            if "history" in query or image_set.current[stored.instance.SOPInstanceUID] is stored
-        ]
 
 
 def _type(code: str) -> dict[str, str]:

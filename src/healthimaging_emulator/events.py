@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from storescp_cfn.local.healthimaging.image_sets import ImageSet
-from storescp_cfn.local.healthimaging.jobs import Job
-from storescp_cfn.local.healthimaging.settings import Settings
+from healthimaging_emulator.image_sets import ImageSet
+from healthimaging_emulator.jobs import Job
+from healthimaging_emulator.settings import Settings
 
 SOURCE = "aws.medical-imaging"
 IMAGING_VERSION = "1.0"

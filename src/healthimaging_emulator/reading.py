@@ -19,7 +19,7 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
-from storescp_cfn.local.healthimaging.completeness import Incomplete, elements
+from healthimaging_emulator.completeness import Incomplete, elements
 
 # Largest length in bytes of the value, by keyword; every UID of the data set has UID_BYTES.
 LONGEST_BYTES = {

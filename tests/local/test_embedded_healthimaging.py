@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 import zipfile
@@ -21,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from storescp_cfn.local.embedded_aws import ACCOUNT
 from storescp_cfn.local.stack import REGION, LocalStack
-from tests.testkit.healthimaging_bench import part10
+from tests.testkit.emulator_bench import part10
 
 TRUSTED = {
     "StringEquals": {"aws:SourceAccount": ACCOUNT},
@@ -281,30 +278,3 @@ def test_a_body_without_a_sound_length_is_refused(account: Account, header: str,
         connection.sendall(f"POST /datastore HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
         with connection.makefile("rb") as answer:
             assert answer.readline().split()[1] == str(status).encode()
-
-
-def alone(*options: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "storescp_cfn.local.healthimaging", *options]
-    environment = LocalStack.environment() | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_it_runs_alone_tells_its_port_and_ends_when_told() -> None:
-    with alone("--settings", '{"throttling": false}') as process:
-        assert process.stdout is not None
-        port = json.loads(process.stdout.readline())["port"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_emulator/settings") as answer:
-            assert json.load(answer)["throttling"] is False
-        with alone("--port", str(port)) as second:
-            _, complaint = second.communicate(timeout=30)
-        assert (second.returncode, complaint.count("\n")) == (2, 1)
-        assert str(port) in complaint
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-
-
-def test_a_setting_that_is_none_is_told_in_one_line() -> None:
-    with alone("--settings", '{"throttle": 1}') as process:
-        _, complaint = process.communicate(timeout=30)
-    assert (process.returncode, complaint.count("\n")) == (2, 1)
-    assert "'throttle'" in complaint

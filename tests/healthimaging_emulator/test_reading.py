@@ -20,8 +20,8 @@ from pydicom.uid import (
     JPEG2000Lossless,
 )
 
-from storescp_cfn.local.healthimaging.reading import Refused, read_instance
-from tests.testkit.healthimaging_bench import dataset_of, encoded, part10
+from healthimaging_emulator.reading import Refused, read_instance
+from tests.testkit.emulator_bench import dataset_of, encoded, part10
 
 TRANSFER_SYNTAXES = [
     ImplicitVRLittleEndian,

@@ -7,7 +7,9 @@ leaves open what happens, the setting's comment says so.
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 Rates = dict[str, tuple[float, float]]  # operation: requests a second, burst
@@ -48,7 +50,8 @@ class Settings:
 
     datastore_creation_seconds: float = 0.0
     submitted_seconds: float = 0.0  # a job stays SUBMITTED that long
-    in_progress_seconds: float = 0.0  # and IN_PROGRESS at least that long
+    in_progress_seconds: float = 0.0  # and IN_PROGRESS that long: a job's duration is documented nowhere
+    in_progress_seconds_per_file: float = 0.0  # and for each file that much longer
     image_set_conflict_seconds: float = 0.0  # ConflictException on an image set that young
 
     event_output_s3_uri: str = "prefix"  # or "folder": documentation and a production user's code disagree
@@ -82,6 +85,22 @@ class Settings:
                 raise ValueError(f"There is no setting {name!r}; there are {', '.join(sorted(known))}")
             known[name] = _converted(name, known[name], value)
         return Settings(**known)
+
+
+def read_behaviour_file(path: Path) -> dict[str, Any]:
+    """What somebody measured or wishes: the settings of a behaviour file, `{"settings": {...}, ...}`.
+
+    The other members say where the figures come from, and are not read. Raises ValueError: it is no such JSON;
+    OSError: it cannot be read.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    changes = document.get("settings") if isinstance(document, dict) else None
+    if not isinstance(changes, dict):
+        raise ValueError(f'{path} must be a JSON object with a member "settings" that is one, too')
+    return changes
 
 
 CHOICES = {

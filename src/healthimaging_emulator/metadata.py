@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from storescp_cfn.local.healthimaging.image_sets import ImageSet
-from storescp_cfn.local.healthimaging.reading import Instance
+from healthimaging_emulator.image_sets import ImageSet
+from healthimaging_emulator.reading import Instance
 
 PATIENT = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "AccessionNumber", "StudyDescription")

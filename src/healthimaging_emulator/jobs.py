@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from storescp_cfn.local.healthimaging.image_sets import ImageSet, Import
-from storescp_cfn.local.healthimaging.reading import Instance, Refused, read_instance
-from storescp_cfn.local.healthimaging.settings import Settings
+from healthimaging_emulator.image_sets import ImageSet, Import
+from healthimaging_emulator.reading import Instance, Refused, read_instance
+from healthimaging_emulator.settings import Settings
 
 
 class JobFailed(Exception):
@@ -24,7 +24,7 @@ class ObjectGone(Exception):
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedObject:
     """One object below the prefix."""
 
     key: str
@@ -34,7 +34,7 @@ class Listed:
 class ObjectStore(Protocol):
     """S3 as the data access role may use it. Its methods raise JobFailed when S3 says no."""
 
-    def list(self, bucket: str, prefix: str) -> Iterable[Listed]: ...
+    def list(self, bucket: str, prefix: str) -> Iterable[ListedObject]: ...
 
     def read(self, bucket: str, key: str) -> bytes: ...
 
@@ -104,7 +104,7 @@ def split_s3_uri(uri: str) -> tuple[str, str]:
     return bucket, prefix
 
 
-def scan(job: Job, s3: ObjectStore, settings: Settings) -> list[Listed]:
+def scan(job: Job, s3: ObjectStore, settings: Settings) -> list[ListedObject]:
     """Every object whose key begins with the input prefix. Raises JobFailed over a limit."""
     listed = list(s3.list(*split_s3_uri(job.input_s3_uri)))
     folders = {each.key.rpartition("/")[0] for each in listed}
@@ -126,12 +126,12 @@ def scan(job: Job, s3: ObjectStore, settings: Settings) -> list[Listed]:
 
 
 def read_all(
-    job: Job, s3: ObjectStore, listed: Iterable[Listed], settings: Settings
+    job: Job, s3: ObjectStore, listed: Iterable[ListedObject], settings: Settings
 ) -> Iterator[tuple[str, Instance | Exception]]:
     """Key by key, in the order of the keys, the instance or why there is none."""
     bucket, _ = split_s3_uri(job.input_s3_uri)
 
-    def read(each: Listed) -> tuple[str, Instance | Exception]:
+    def read(each: ListedObject) -> tuple[str, Instance | Exception]:
         for part, exception_type in settings.object_errors.items():
             if part in each.key:
                 return each.key, InjectedError(exception_type)

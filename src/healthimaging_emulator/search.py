@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from storescp_cfn.local.healthimaging.errors import ServiceError
-from storescp_cfn.local.healthimaging.image_sets import ImageSet
-from storescp_cfn.local.healthimaging.reading import Instance
+from healthimaging_emulator.errors import ServiceError
+from healthimaging_emulator.image_sets import ImageSet
+from healthimaging_emulator.reading import Instance
 
 TAGS = {
     "DICOMPatientId": "PatientID",

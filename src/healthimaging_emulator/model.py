@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 import botocore.session
 
-from storescp_cfn.local.healthimaging.errors import ServiceError
+from healthimaging_emulator.errors import ServiceError
 
 NUMERIC = ("integer", "long", "float", "double")
 LABEL = re.compile(r"\{([^}+]+)\+?\}")

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from storescp_cfn.local.healthimaging.reading import Instance
+from healthimaging_emulator.reading import Instance
 
 STUDY_KEYS = ("PatientID", "StudyDate", "AccessionNumber", "StudyInstanceUID", "StudyID")
 SERIES_KEYS = (*STUDY_KEYS, "SeriesInstanceUID", "SeriesNumber")

@@ -11,7 +11,7 @@ Clock = Callable[[], float]
 Action = Callable[[], None]
 
 
-class Timetable:
+class Scheduler:
     """Actions in the order of their moments (seconds of `clock`)."""
 
     def __init__(self, clock: Clock) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.testkit.healthimaging_bench import Bench, dataset_of, encoded, part10
+from tests.testkit.emulator_bench import Bench, dataset_of, encoded, part10
 
 JOB_EVENTS = ["Import Job Submitted", "Import Job In Progress", "Import Job Completed"]
 
@@ -221,7 +221,7 @@ def test_job_101_is_refused_or_waits() -> None:
     bench.wait(1)
     assert bench.job(waiting)["jobStatus"] == "IN_PROGRESS"
     bench.wait(60)
-    assert Counter(job.status for job in bench.service.datastores[bench.datastore_id].jobs.values()) == {
+    assert Counter(job.status for job in bench.service.state.datastores[bench.datastore_id].jobs.values()) == {
         "COMPLETED": 101
     }
 

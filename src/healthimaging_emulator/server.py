@@ -9,8 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from storescp_cfn.local.healthimaging.api import Api, request_id
-from storescp_cfn.local.healthimaging.timetable import Action, Timetable
+from healthimaging_emulator.api import Api, request_id
+from healthimaging_emulator.scheduler import Action, Scheduler
 
 log = logging.getLogger(__name__)
 LONGEST_BODY_BYTES = 4 * 1024 * 1024  # no request of the API is larger
@@ -100,7 +100,7 @@ def _report(future: Future[None]) -> None:
         log.error("An import job ended with an error of the emulator's own", exc_info=error)
 
 
-class Running:
+class EmulatorServer:
     """The emulator at work: its port, its service, and its end."""
 
     def __init__(self, api: Api, workers: Workers, port: int = 0) -> None:
@@ -108,11 +108,11 @@ class Running:
         self.service = api.service
         self._server = _Server(port, api)
         self._workers = workers
-        self._timetable: Timetable = api.service.timetable
+        self._scheduler: Scheduler = api.service.state.scheduler
         self.port = self._server.server_port
         self._threads = [
             threading.Thread(target=self._server.serve_forever, args=(0.05,), name="healthimaging-http", daemon=True),
-            threading.Thread(target=self._timetable.serve, name="healthimaging-timetable", daemon=True),
+            threading.Thread(target=self._scheduler.serve, name="healthimaging-scheduler", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -124,7 +124,7 @@ class Running:
     def stop(self) -> None:
         """End every thread; jobs under way are finished first, those that wait never run."""
         self._server.shutdown()
-        self._timetable.stop()
+        self._scheduler.stop()
         self._workers.stop()
         self._server.close_connections()
         self._server.server_close()
