@@ -96,7 +96,6 @@ fix: install ## Mend what ruff can mend
 render: install ## Write the rendered template below templates/
 	@scripts/embed-importer
 	@$(BIN)/storescp-cfn render-template --format yaml --output templates/storescp.yaml
-	@$(BIN)/storescp-cfn render-template --format json --output templates/storescp.json
 
 # A release: VERSION=1.2.0 REPOSITORY=709825985650.dkr.ecr.us-east-1.amazonaws.com/SELLER/storescp TEMPLATE_BUCKET=...
 # and, if they are known, PRODUCT_ID=prod-... PRODUCT_CODE=... REGIONS="us-east-1 eu-west-1" BASE=image@sha256:...

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audit import modes
-from storescp_cfn.template import evaluation, notes, render
+from storescp_cfn.template import evaluation, findings, render
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent / ".cache" / "audit"
@@ -141,7 +141,7 @@ def accepted(template: dict[str, Any]) -> dict[tuple[str, str], str]:
     return {
         (rule, name): finding["Reason"]
         for name, resource in template["Resources"].items()
-        for finding in resource.get("Metadata", {}).get(notes.ACCEPTED_FINDINGS, [])
+        for finding in resource.get("Metadata", {}).get(findings.ACCEPTED_FINDINGS, [])
         for rule in finding["Rules"]
     }
 

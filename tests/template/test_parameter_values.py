@@ -77,9 +77,9 @@ def test_a_number_pattern_matches_exactly_its_numbers(low: int, high: int) -> No
 
 def test_patterns_use_only_what_java_and_python_read_alike() -> None:
     """CloudFormation's are Java's: no set operations, no escapes that differ, no possessive or named groups."""
-    for field in parameters.fields():
-        pattern = field.pattern or ""
-        assert not re.search(r"&&|\(\?(?!=)|\\[dwsDWSbBAZz]|[+*?]\+", pattern.replace(r"\.", "")), field.name
+    for spec in parameters.parameter_specs():
+        pattern = spec.pattern or ""
+        assert not re.search(r"&&|\(\?(?!=)|\\[dwsDWSbBAZz]|[+*?]\+", pattern.replace(r"\.", "")), spec.name
 
 
 # --- Rules ---------------------------------------------------------------------------------------------------

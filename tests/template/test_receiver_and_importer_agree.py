@@ -10,7 +10,7 @@ import pytest
 import index as importer
 from audit import modes
 from storescp.settings import VARIABLES, read_settings
-from storescp_cfn.template import evaluation, importing, metrics, regions, service, times
+from storescp_cfn.template import evaluation, importing, metrics, regions, service, timeouts
 from tests.testkit.template_values import FACTS, GOOD, TEMPLATE
 
 CASES = [(name, value) for name, values in GOOD.items() for value in values]
@@ -73,15 +73,15 @@ def test_the_importer_accepts_its_environment_in_every_region(region: str) -> No
 
 def test_the_limits_of_the_chain_fit_together() -> None:
     values = {variable.name: variable.default for variable in VARIABLES}
-    assert times.RECEIVER_STOP_SECONDS < times.CONTAINER_STOP_SECONDS <= 120
-    assert max(int(GOOD["NetworkTimeout"][-1]), int(GOOD["DIMSETimeout"][-1])) < times.LOAD_BALANCER_IDLE_SECONDS
-    assert times.HEALTH_CHECK_TIMEOUT_SECONDS < times.HEALTH_CHECK_INTERVAL_SECONDS
-    assert times.IMPORTER_TIMEOUT_SECONDS <= 900
+    assert timeouts.RECEIVER_STOP_SECONDS < timeouts.CONTAINER_STOP_SECONDS <= 120
+    assert max(int(GOOD["NetworkTimeout"][-1]), int(GOOD["DIMSETimeout"][-1])) < timeouts.LOAD_BALANCER_IDLE_SECONDS
+    assert timeouts.HEALTH_CHECK_TIMEOUT_SECONDS < timeouts.HEALTH_CHECK_INTERVAL_SECONDS
+    assert timeouts.IMPORTER_TIMEOUT_SECONDS <= 900
     # An orphan's age counts from its last object: no receiver may still be draining then.
-    drained = times.DEREGISTRATION_DELAY_SECONDS + times.CONTAINER_STOP_SECONDS
-    longest_open = float(values["BATCH_MAX_AGE_SECONDS"]) + 300 + times.CONTAINER_STOP_SECONDS
+    drained = timeouts.DEREGISTRATION_DELAY_SECONDS + timeouts.CONTAINER_STOP_SECONDS
+    longest_open = float(values["BATCH_MAX_AGE_SECONDS"]) + 300 + timeouts.CONTAINER_STOP_SECONDS
     assert importer.Settings.orphan_after_seconds > max(drained, longest_open)
-    assert importer.Settings.orphan_after_seconds < times.UNSETTLED_BATCH_ALARM_SECONDS
+    assert importer.Settings.orphan_after_seconds < timeouts.UNSETTLED_BATCH_ALARM_SECONDS
 
 
 def test_the_landing_buckets_layout_is_the_importers() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from audit import modes
-from storescp_cfn.template import Release, evaluation, files, notes, render
+from storescp_cfn.template import Release, evaluation, files, findings, render
 from storescp_cfn.template.importer_source import IMPORTER_SOURCE
 
 ROOT = Path(__file__).parents[2]
@@ -156,7 +156,7 @@ def test_only_the_image_registry_is_tied_to_a_region(template: dict[str, Any]) -
 
 
 def test_every_resource_says_why_it_is_there(template: dict[str, Any]) -> None:
-    whys = {name: r["Metadata"][notes.CONTEXT]["why"] for name, r in template["Resources"].items()}
+    whys = {name: r["Metadata"][findings.CONTEXT]["why"] for name, r in template["Resources"].items()}
     assert all(len(why) > 10 for why in whys.values())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from audit import modes
-from storescp_cfn.template import evaluation, importing, monitoring, service, times
+from storescp_cfn.template import evaluation, importing, monitoring, service, timeouts
 from tests.testkit.template_values import FACTS, TEMPLATE
 
 MODES = modes.modes()
@@ -106,7 +106,7 @@ def test_targets_are_checked_over_http_and_see_the_devices_address() -> None:
     assert (properties["HealthCheckProtocol"], properties["HealthCheckPort"]) == ("HTTP", "8080")
     assert properties["HealthCheckPath"] == "/readyz"
     assert settings["preserve_client_ip.enabled"] == "true"
-    assert settings["deregistration_delay.timeout_seconds"] == str(times.DEREGISTRATION_DELAY_SECONDS)
+    assert settings["deregistration_delay.timeout_seconds"] == str(timeouts.DEREGISTRATION_DELAY_SECONDS)
     assert settings["target_health_state.unhealthy.connection_termination.enabled"] == "false"
 
 
@@ -325,7 +325,7 @@ def test_only_the_images_own_repository_is_pulled_from(image: str, repository: s
 # --- Importer and alarms -------------------------------------------------------------------------------------
 
 
-def test_the_importer_reserves_no_concurrency_and_is_woken_by_three_doorbells() -> None:
+def test_the_importer_reserves_no_concurrency_and_is_woken_by_three_kinds_of_wake_up() -> None:
     resources = left(DatastoreID="0123456789abcdef0123456789abcdef")
     assert "ReservedConcurrentExecutions" not in resources["Importer"]["Properties"]
     rules = {name: r["Properties"] for name, r in resources.items() if r["Type"] == "AWS::Events::Rule"}

@@ -8,7 +8,7 @@ from typing import Any
 from troposphere import GetAtt, Ref, Sub
 from troposphere.cloudwatch import Dashboard
 
-from storescp_cfn.template import metrics, notes, service
+from storescp_cfn.template import findings, metrics, service
 
 DASHBOARD = "Dashboard"
 _WIDTH, _HEIGHT, _COLUMNS = 8, 6, 3
@@ -87,7 +87,7 @@ def resource() -> Dashboard:
     body = json.dumps({"widgets": widgets}, separators=(",", ":"))
     return Dashboard(
         DASHBOARD,
-        Metadata=notes.metadata("Shows images, associations and imports on one page"),
+        Metadata=findings.metadata("Shows images, associations and imports on one page"),
         DashboardBody=Sub(body, ServiceName=GetAtt(service.SERVICE, "Name")),
     )
 

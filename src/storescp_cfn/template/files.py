@@ -9,7 +9,7 @@ from pathlib import Path
 from storescp_cfn.template.release import Release
 from storescp_cfn.template.rendering import render
 
-COMMITTED = {"templates/storescp.yaml": "yaml", "templates/storescp.json": "json"}
+COMMITTED = {"templates/storescp.yaml": "yaml"}
 
 
 class TemplateFileError(Exception):

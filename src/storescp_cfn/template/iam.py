@@ -13,8 +13,8 @@ from awacs.aws import Condition as PolicyCondition
 from troposphere import AWSObject, Ref, Sub
 from troposphere.iam import ManagedPolicy, Role
 
-from storescp_cfn.template import conditions, notes
-from storescp_cfn.template.notes import AWS_SOLUTIONS, Accepted
+from storescp_cfn.template import conditions, findings
+from storescp_cfn.template.findings import AWS_SOLUTIONS, AcceptedFinding
 
 POLICY_LANGUAGE = "2012-10-17"
 
@@ -93,7 +93,7 @@ class RoleSpec:
         )
         role = Role(
             self.logical_id,
-            Metadata=notes.metadata(self.purpose),
+            Metadata=findings.metadata(self.purpose),
             Description=self.purpose,
             AssumeRolePolicyDocument=PolicyDocument(Version=POLICY_LANGUAGE, Statement=[trust]),
             ManagedPolicyArns=policies,
@@ -111,19 +111,19 @@ class RoleSpec:
         accepted += [_ANY_RESOURCE] if any(grant.any_resource_because for grant in grants) else []
         return ManagedPolicy(
             logical_id,
-            Metadata=notes.metadata(f"What {self.logical_id} may do, statement by statement", *accepted),
+            Metadata=findings.metadata(f"What {self.logical_id} may do, statement by statement", *accepted),
             Description=self.purpose,
             PolicyDocument=document,
             **attributes,
         )
 
 
-_BELOW_A_PREFIX = Accepted(
+_BELOW_A_PREFIX = AcceptedFinding(
     "Objects and tasks get their names while the stack runs: the wildcard stands for what lies below one prefix of one "
     "bucket of this stack, or for the tasks of its own cluster.",
     nag=[f"{AWS_SOLUTIONS}-IAM5"],
 )
-_ANY_RESOURCE = Accepted(
+_ANY_RESOURCE = AcceptedFinding(
     "The action has no resource type, so IAM accepts no other resource than *.",
     guard=["IAM_POLICYDOCUMENT_NO_WILDCARD_RESOURCE"],
     nag=[f"{AWS_SOLUTIONS}-IAM5"],

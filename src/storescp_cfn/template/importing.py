@@ -1,4 +1,4 @@
-"""The importer: its function, its doorbells, and the roles of the function and of the import jobs."""
+"""The importer: its function, its wake-ups, and the roles of the function and of the import jobs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from troposphere import AWSObject, GetAtt, Ref, Sub
 from troposphere.awslambda import Code, Environment, EventInvokeConfig, Function, LoggingConfig, Permission
 from troposphere.events import Rule, Target
 
-from storescp_cfn.template import conditions, iam, logs, notes, regions, storage, times
+from storescp_cfn.template import conditions, findings, iam, logs, regions, storage, timeouts
+from storescp_cfn.template.findings import AWS_SOLUTIONS, HIPAA, NIST_4, NIST_5, PCI, SERVERLESS, AcceptedFinding
 from storescp_cfn.template.iam import Grant, RoleSpec
 from storescp_cfn.template.importer_source import IMPORTER_SOURCE
-from storescp_cfn.template.notes import AWS_SOLUTIONS, HIPAA, NIST_4, NIST_5, PCI, SERVERLESS, Accepted
 
 IMPORTER = "Importer"
 IMPORTER_LOG_GROUP = "ImporterLogGroup"
@@ -32,7 +32,7 @@ BATCH_CLOSED_RULE = "BatchClosedRule"
 JOB_ENDED_RULE = "ImportJobEndedRule"
 EVERY_MINUTE_RULE = "EveryMinuteRule"
 
-# The function's variables; import_lambda/index.py owns the names. The quotas' others keep its defaults.
+# The function's variables; import_lambda/settings.py owns the names. The quotas' others keep its defaults.
 ENVIRONMENT: dict[str, Any] = {
     "STACK_NAME": Ref("AWS::StackName"),
     "LANDING_BUCKET": Ref(storage.LANDING_BUCKET),
@@ -44,42 +44,42 @@ ENVIRONMENT: dict[str, Any] = {
 }
 
 
-_DOORBELL = (
+_LEVEL_TRIGGERED = (
     "An event only wakes the importer, which looks at the facts; the next minute's wake-up makes up for a lost one, "
     "and a queue of lost ones would have no reader. Failed runs and late batches have alarms."
 )
-_NO_DEAD_LETTERS = Accepted(
-    _DOORBELL,
+_NO_DEAD_LETTERS = AcceptedFinding(
+    _LEVEL_TRIGGERED,
     checkov=["CKV_AWS_116"],
     guard=["LAMBDA_DLQ_CHECK"],
-    nag=notes.nag("LambdaDLQ", HIPAA, NIST_5, SERVERLESS),
+    nag=findings.nag("LambdaDLQ", HIPAA, NIST_5, SERVERLESS),
 )
-_NO_DEAD_EVENTS = Accepted(_DOORBELL, nag=notes.nag("EventBusDLQ", SERVERLESS))
-_NO_FAILURE_DESTINATION = Accepted(_DOORBELL, nag=notes.nag("LambdaAsyncFailureDestination", SERVERLESS))
-_NOT_RESERVED = Accepted(
+_NO_DEAD_EVENTS = AcceptedFinding(_LEVEL_TRIGGERED, nag=findings.nag("EventBusDLQ", SERVERLESS))
+_NO_DESTINATION = AcceptedFinding(_LEVEL_TRIGGERED, nag=findings.nag("LambdaAsyncFailureDestination", SERVERLESS))
+_NOT_RESERVED = AcceptedFinding(
     "A new AWS account cannot reserve any concurrency: the stack would fail. A lease in the ledger lets one run work "
     "at a time.",
     checkov=["CKV_AWS_115"],
     guard=["LAMBDA_CONCURRENCY_CHECK"],
-    nag=notes.nag("LambdaConcurrency", HIPAA, NIST_5),
+    nag=findings.nag("LambdaConcurrency", HIPAA, NIST_5),
 )
-_NOT_IN_VPC = Accepted(
+_NOT_IN_VPC = AcceptedFinding(
     "It calls AWS's own interfaces with its role and listens to nothing; in a VPC it would need a NAT gateway to reach "
     "HealthImaging, and gain nothing.",
     checkov=["CKV_AWS_117"],
     guard=["LAMBDA_INSIDE_VPC", "lambda_inside_vpc_check"],
-    nag=notes.nag("LambdaInsideVPC", HIPAA, NIST_4, NIST_5, PCI),
+    nag=findings.nag("LambdaInsideVPC", HIPAA, NIST_4, NIST_5, PCI),
 )
-_NO_TRACES = Accepted(
+_NO_TRACES = AcceptedFinding(
     "Its log and metrics follow each batch; traces would need a permission on every resource.",
-    nag=notes.nag("LambdaTracing", SERVERLESS),
+    nag=findings.nag("LambdaTracing", SERVERLESS),
     others=["AWS-0066"],
 )
-_STEADY_RUNTIME = Accepted(
+_STEADY_RUNTIME = AcceptedFinding(
     "python3.13 is supported until June 2029; newer ones are not confirmed in every Region of HealthImaging.",
-    nag=[*notes.nag("L1", AWS_SOLUTIONS), *notes.nag("LambdaLatestVersion", SERVERLESS)],
+    nag=[*findings.nag("L1", AWS_SOLUTIONS), *findings.nag("LambdaLatestVersion", SERVERLESS)],
 )
-_ENVIRONMENT_KEY = Accepted(
+_ENVIRONMENT_KEY = AcceptedFinding(
     "Lambda encrypts the environment with a key of its own; it holds names, no secrets. With KmsKeyARN the key is the "
     "customer's.",
     checkov=["CKV_AWS_173"],
@@ -230,7 +230,7 @@ def roles() -> list[RoleSpec]:
 def _function() -> Function:
     return Function(
         IMPORTER,
-        Metadata=notes.metadata(
+        Metadata=findings.metadata(
             "Starts one import job for each closed batch, and settles every image of it",
             _NO_DEAD_LETTERS,
             _NOT_RESERVED,
@@ -246,18 +246,18 @@ def _function() -> Function:
         Code=Code(ZipFile=IMPORTER_SOURCE),
         Role=GetAtt(IMPORTER_ROLE, "Arn"),
         MemorySize=MEMORY_MIB,
-        Timeout=times.IMPORTER_TIMEOUT_SECONDS,
+        Timeout=timeouts.IMPORTER_TIMEOUT_SECONDS,
         KmsKeyArn=conditions.kms_key(),
         LoggingConfig=LoggingConfig(LogGroup=Ref(IMPORTER_LOG_GROUP)),
         Environment=Environment(Variables=ENVIRONMENT),
     )
 
 
-def _doorbell(logical_id: str, description: str, **when: Any) -> list[AWSObject]:
+def _wake_up(logical_id: str, description: str, **when: Any) -> list[AWSObject]:
     """A rule that wakes the importer, and the permission for exactly that rule to do so."""
     rule = Rule(
         logical_id,
-        Metadata=notes.metadata(description, _NO_DEAD_EVENTS),
+        Metadata=findings.metadata(description, _NO_DEAD_EVENTS),
         Description=description,
         State="ENABLED",
         Targets=[Target(Arn=GetAtt(IMPORTER, "Arn"), Id="Importer")],
@@ -265,7 +265,7 @@ def _doorbell(logical_id: str, description: str, **when: Any) -> list[AWSObject]
     )
     permission = Permission(
         f"{logical_id}Permission",
-        Metadata=notes.metadata(f"Lets {logical_id}, and no other rule, wake the importer"),
+        Metadata=findings.metadata(f"Lets {logical_id}, and no other rule, wake the importer"),
         Action="lambda:InvokeFunction",
         FunctionName=Ref(IMPORTER),
         Principal="events.amazonaws.com",
@@ -274,7 +274,7 @@ def _doorbell(logical_id: str, description: str, **when: Any) -> list[AWSObject]
     return [rule, permission]
 
 
-def _doorbells() -> list[AWSObject]:
+def _wake_ups() -> list[AWSObject]:
     batch_closed = {
         "source": ["aws.s3"],
         "detail-type": ["Object Created"],
@@ -289,9 +289,9 @@ def _doorbells() -> list[AWSObject]:
         "detail": {"datastoreId": [storage.datastore_id()]},
     }
     return [
-        *_doorbell(BATCH_CLOSED_RULE, "A batch is closed: wake the importer", EventPattern=batch_closed),
-        *_doorbell(JOB_ENDED_RULE, "An import job has ended: wake the importer", EventPattern=job_ended),
-        *_doorbell(
+        *_wake_up(BATCH_CLOSED_RULE, "A batch is closed: wake the importer", EventPattern=batch_closed),
+        *_wake_up(JOB_ENDED_RULE, "An import job has ended: wake the importer", EventPattern=job_ended),
+        *_wake_up(
             EVERY_MINUTE_RULE,
             "Every minute: wake the importer, whatever event was lost",
             ScheduleExpression="rate(1 minute)",
@@ -310,11 +310,11 @@ def resources() -> list[AWSObject]:
         # Level-triggered: the next wake-up repairs a failed run; retries and dead letters would only repeat it.
         EventInvokeConfig(
             "ImporterInvocations",
-            Metadata=notes.metadata("Tries no event twice", _NO_FAILURE_DESTINATION),
+            Metadata=findings.metadata("Tries no event twice", _NO_DESTINATION),
             FunctionName=Ref(IMPORTER),
             Qualifier="$LATEST",
             MaximumRetryAttempts=0,
-            MaximumEventAgeInSeconds=times.DOORBELL_AGE_SECONDS,
+            MaximumEventAgeInSeconds=timeouts.WAKE_UP_AGE_SECONDS,
         ),
-        *_doorbells(),
+        *_wake_ups(),
     ]

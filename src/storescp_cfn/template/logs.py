@@ -5,17 +5,17 @@ from __future__ import annotations
 from troposphere import Ref
 from troposphere.logs import LogGroup
 
-from storescp_cfn.template import conditions, notes
-from storescp_cfn.template.notes import HIPAA, NIST_4, NIST_5, PCI, Accepted
+from storescp_cfn.template import conditions, findings
+from storescp_cfn.template.findings import HIPAA, NIST_4, NIST_5, PCI, AcceptedFinding
 
-_ENCRYPTION = Accepted(
+_ENCRYPTION = AcceptedFinding(
     "CloudWatch Logs encrypts every log group with a key of its own; with KmsKeyARN it is the customer's.",
     checkov=["CKV_AWS_158"],
     guard=["CLOUDWATCH_LOG_GROUP_ENCRYPTED", "cloudwatch_log_group_encrypted_check"],
-    nag=notes.nag("CloudWatchLogGroupEncrypted", HIPAA, NIST_4, NIST_5, PCI),
+    nag=findings.nag("CloudWatchLogGroupEncrypted", HIPAA, NIST_4, NIST_5, PCI),
     others=["AWS-0017"],
 )
-_RETENTION = Accepted(
+_RETENTION = AcceptedFinding(
     "LogRetentionDays is 365 unless the hospital chooses another number of days, 30 at least; the rule does not look "
     "into parameters.",
     guard=["CW_LOGGROUP_RETENTION_PERIOD_CHECK"],
@@ -26,7 +26,7 @@ def log_group(logical_id: str, why: str) -> LogGroup:
     """A log group for one component. Its name is made by CloudFormation, so that two stacks do not meet."""
     return LogGroup(
         logical_id,
-        Metadata=notes.metadata(why, _ENCRYPTION, _RETENTION),
+        Metadata=findings.metadata(why, _ENCRYPTION, _RETENTION),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         RetentionInDays=Ref("LogRetentionDays"),

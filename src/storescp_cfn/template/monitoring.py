@@ -19,8 +19,8 @@ from troposphere.cloudwatch import (
 )
 from troposphere.sns import SubscriptionResource, Topic, TopicPolicy
 
-from storescp_cfn.template import conditions, dashboard, iam, importing, metrics, network, notes, service, times
-from storescp_cfn.template.notes import HIPAA, NIST_4, NIST_5, PCI, Accepted
+from storescp_cfn.template import conditions, dashboard, findings, iam, importing, metrics, network, service, timeouts
+from storescp_cfn.template.findings import HIPAA, NIST_4, NIST_5, PCI, AcceptedFinding
 
 ALARM_TOPIC = "AlarmTopic"
 FEWER_TASKS_ALARM = "FewerTasksThanDesiredAlarm"
@@ -29,12 +29,12 @@ ABOVE = "GreaterThanThreshold"
 BELOW = "LessThanThreshold"
 
 
-_TOPIC_KEY = Accepted(
+_TOPIC_KEY = AcceptedFinding(
     "CloudWatch alarms cannot publish to a topic with SNS's own key. Messages name metrics, never patients; with "
     "KmsKeyARN the topic is encrypted with the customer's key.",
     checkov=["CKV_AWS_26"],
     guard=["SNS_ENCRYPTED_KMS"],
-    nag=notes.nag("SNSEncryptedKMS", HIPAA, NIST_4, NIST_5, PCI),
+    nag=findings.nag("SNSEncryptedKMS", HIPAA, NIST_4, NIST_5, PCI),
     others=["AWS-0095"],
 )
 
@@ -67,7 +67,7 @@ class AlarmSpec:
         attributes |= {"DependsOn": [self.after]} if self.after else {}
         return Alarm(
             self.logical_id,
-            Metadata=notes.metadata(self.meaning),
+            Metadata=findings.metadata(self.meaning),
             AlarmDescription=self.meaning,
             Namespace=self.namespace,
             MetricName=self.metric,
@@ -109,7 +109,7 @@ ALARMS = (
         "Images were answered with a failure status: the devices still have them. The receiver's log names the reason.",
     ),
     AlarmSpec(
-        "UnwrittenManifestAlarm",
+        "ManifestWriteFailedAlarm",
         metrics.MANIFEST_FAILURES,
         "Sum",
         "A batch could not be closed. The importer adopts it later; look at the receiver's log.",
@@ -121,7 +121,7 @@ ALARMS = (
         "HealthImaging refused images. They lie below quarantine/ in the landing bucket, each with its reason.",
     ),
     AlarmSpec(
-        "NotPrimaryInstancesAlarm",
+        "NonPrimaryInstancesAlarm",
         metrics.INSTANCES_NOT_PRIMARY,
         "Sum",
         "Imported images contradict their series, for example in the patient's id: HealthImaging put them into an "
@@ -135,7 +135,7 @@ ALARMS = (
         "who removed them: the access logs tell.",
     ),
     AlarmSpec(
-        "ForeignObjectsAlarm",
+        "UnrecognizedObjectsAlarm",
         metrics.FOREIGN_OBJECTS,
         "Sum",
         "Objects lie in the landing bucket that no receiver wrote. They are in quarantine/ now; find out who put them.",
@@ -144,9 +144,9 @@ ALARMS = (
         "UnsettledBatchAlarm",
         metrics.OLDEST_UNSETTLED_BATCH_SECONDS,
         "Maximum",
-        f"A batch is neither imported nor quarantined {times.UNSETTLED_BATCH_ALARM_SECONDS // 60} minutes after it was "
-        "closed, or the importer is silent. Nothing is lost; the importer's log names the reason.",
-        threshold=times.UNSETTLED_BATCH_ALARM_SECONDS,
+        f"A batch is neither imported nor quarantined {timeouts.UNSETTLED_BATCH_ALARM_SECONDS // 60} minutes after it "
+        "was closed, or the importer is silent. Nothing is lost; the importer's log names the reason.",
+        threshold=timeouts.UNSETTLED_BATCH_ALARM_SECONDS,
         missing="breaching",
         periods=2,
     ),
@@ -154,7 +154,7 @@ ALARMS = (
         "ImportErrorsAlarm",
         metrics.IMPORT_ERRORS,
         "Sum",
-        "The importer met what does not mend itself, such as a refused call. Its log names it; nothing is lost.",
+        "The importer met what cannot be fixed by retrying, such as a refused call. Its log names it; nothing is lost.",
     ),
     AlarmSpec(
         "ImporterFailedAlarm",
@@ -166,16 +166,17 @@ ALARMS = (
         dimensions={"FunctionName": Ref(importing.IMPORTER)},
     ),
     AlarmSpec(
-        "CertificateEndsAlarm",
+        "CertificateExpiringAlarm",
         "DaysToExpiry",
         "Minimum",
-        f"The TLS certificate ends in less than {times.CERTIFICATE_ALARM_DAYS} days: renew it, or devices cannot send.",
-        threshold=times.CERTIFICATE_ALARM_DAYS,
+        f"The TLS certificate expires in less than {timeouts.CERTIFICATE_ALARM_DAYS} days: renew it, or devices cannot "
+        "send.",
+        threshold=timeouts.CERTIFICATE_ALARM_DAYS,
         comparison=BELOW,
         period_seconds=86400,
         namespace="AWS/CertificateManager",
         dimensions={"CertificateArn": Ref("TLSCertificateARN")},
-        # ACM measures until the certificate has ended, and then no more.
+        # ACM measures until the certificate has expired, and then no more.
         missing="ignore",
         condition=conditions.HAS_TLS,
     ),
@@ -205,7 +206,7 @@ def _container_insights(metric: str) -> MetricStat:
 def _fewer_tasks_alarm() -> Alarm:
     return Alarm(
         FEWER_TASKS_ALARM,
-        Metadata=notes.metadata(FEWER_TASKS_MEANING),
+        Metadata=findings.metadata(FEWER_TASKS_MEANING),
         AlarmDescription=FEWER_TASKS_MEANING,
         Metrics=[
             MetricDataQuery(Id="desired", MetricStat=_container_insights("DesiredTaskCount"), ReturnData=False),
@@ -228,7 +229,7 @@ def _topic_policy() -> TopicPolicy:
     """
     return TopicPolicy(
         "AlarmTopicPolicy",
-        Metadata=notes.metadata("Lets this account's alarms publish, and nobody without TLS"),
+        Metadata=findings.metadata("Lets this account's alarms publish, and nobody without TLS"),
         Topics=[Ref(ALARM_TOPIC)],
         PolicyDocument=PolicyDocument(
             Version=iam.POLICY_LANGUAGE,
@@ -264,14 +265,14 @@ def resources() -> list[AWSObject]:
     return [
         Topic(
             ALARM_TOPIC,
-            Metadata=notes.metadata("Takes every alarm to whoever subscribes", _TOPIC_KEY),
+            Metadata=findings.metadata("Takes every alarm to whoever subscribes", _TOPIC_KEY),
             DisplayName="StoreSCP",
             KmsMasterKeyId=conditions.kms_key(),
         ),
         _topic_policy(),
         SubscriptionResource(
             "AlarmSubscription",
-            Metadata=notes.metadata("Sends alarms to AlarmEmail"),
+            Metadata=findings.metadata("Sends alarms to AlarmEmail"),
             Condition=conditions.HAS_ALARM_EMAIL,
             Protocol="email",
             TopicArn=Ref(ALARM_TOPIC),

@@ -18,8 +18,8 @@ from troposphere.elasticloadbalancingv2 import (
     TargetGroupAttribute,
 )
 
-from storescp_cfn.template import conditions, notes, storage, times
-from storescp_cfn.template.notes import HIPAA, NIST_4, NIST_5, PCI, Accepted
+from storescp_cfn.template import conditions, findings, storage, timeouts
+from storescp_cfn.template.findings import HIPAA, NIST_4, NIST_5, PCI, AcceptedFinding
 
 LOAD_BALANCER = "LoadBalancer"
 LOAD_BALANCER_GROUP = "LoadBalancerSecurityGroup"
@@ -34,32 +34,32 @@ HEALTH_PORT = 8080
 TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-2021-06"
 
 
-_SITE_NETWORKS = Accepted(
+_SITE_NETWORKS = AcceptedFinding(
     "Hospitals send from networks, not from single addresses; everybody (0.0.0.0/0) is refused by the parameter.",
     guard=["SECURITY_GROUP_INGRESS_CIDR_NON_32_RULE"],
 )
-_DESCRIBED = Accepted(
+_DESCRIBED = AcceptedFinding(
     "Every rule has a description; these rules do not look inside Fn::If.",
     checkov=["CKV_AWS_23"],
     guard=["SECURITY_GROUP_DESCRIPTION_RULE"],
     others=["AWS-0124"],
 )
-_DELETABLE = Accepted(
+_DELETABLE = AcceptedFinding(
     "It holds no data, and deleting the stack must be able to remove it.",
     guard=["ELB_DELETION_PROTECTION_ENABLED", "elbv2_deletion_protection_enabled_check"],
-    nag=notes.nag("ELBDeletionProtectionEnabled", HIPAA, NIST_4, NIST_5),
+    nag=findings.nag("ELBDeletionProtectionEnabled", HIPAA, NIST_4, NIST_5),
 )
-_REACHABLE = Accepted(
+_REACHABLE = AcceptedFinding(
     "Hospitals without VPN or Direct Connect send over the internet, from the networks of PeerCIDR1 to 3 only; "
     "LoadBalancerScheme internal keeps it private.",
     others=["AWS-0053", "PublicELBCheckerRule"],
 )
-_TLS_BY_CHOICE = Accepted(
+_TLS_BY_CHOICE = AcceptedFinding(
     "Many devices cannot speak TLS, and a VPN or Direct Connect encrypts for them; with TLSCertificateARN the listener "
     "takes TLS 1.2 and 1.3 only.",
     checkov=["CKV_AWS_2", "CKV_AWS_103"],
     guard=["ELBV2_LISTENER_SSL_POLICY_RULE"],
-    nag=notes.nag("ELBv2ACMCertificateRequired", HIPAA, NIST_5, PCI),
+    nag=findings.nag("ELBv2ACMCertificateRequired", HIPAA, NIST_5, PCI),
 )
 
 
@@ -90,7 +90,7 @@ def _load_balancer_group() -> SecurityGroup:
     ]
     return SecurityGroup(
         LOAD_BALANCER_GROUP,
-        Metadata=notes.metadata(
+        Metadata=findings.metadata(
             "Lets the allowed networks reach the DICOM port, and the load balancer reach the receivers",
             _SITE_NETWORKS,
             _DESCRIBED,
@@ -108,7 +108,7 @@ def _load_balancer_group() -> SecurityGroup:
 def _from_load_balancer(logical_id: str, port: int, what: str) -> SecurityGroupIngress:
     return SecurityGroupIngress(
         logical_id,
-        Metadata=notes.metadata(f"{what}, and from nowhere else"),
+        Metadata=findings.metadata(f"{what}, and from nowhere else"),
         GroupId=Ref("SecurityGroupID"),
         IpProtocol="tcp",
         FromPort=port,
@@ -128,7 +128,7 @@ def _load_balancer() -> LoadBalancer:
     }
     return LoadBalancer(
         LOAD_BALANCER,
-        Metadata=notes.metadata(
+        Metadata=findings.metadata(
             "Gives devices one address, and spreads their associations over the receivers", _DELETABLE, _REACHABLE
         ),
         DependsOn=[storage.ACCESS_LOG_BUCKET_POLICY],
@@ -143,7 +143,7 @@ def _load_balancer() -> LoadBalancer:
 
 def _target_group() -> TargetGroup:
     attributes = {
-        "deregistration_delay.timeout_seconds": str(times.DEREGISTRATION_DELAY_SECONDS),
+        "deregistration_delay.timeout_seconds": str(timeouts.DEREGISTRATION_DELAY_SECONDS),
         # The receiver sees the device's own address, for its log and for the hospital's audit.
         "preserve_client_ip.enabled": "true",
         # A receiver that is too busy for a health check still finishes what it has begun.
@@ -151,7 +151,7 @@ def _target_group() -> TargetGroup:
     }
     return TargetGroup(
         TARGET_GROUP,
-        Metadata=notes.metadata("Knows which receivers are ready; how long it waits is part of the chain of limits"),
+        Metadata=findings.metadata("Knows which receivers are ready; how long it waits is part of the chain of limits"),
         VpcId=Ref("VpcID"),
         TargetType="ip",
         Protocol="TCP",
@@ -163,20 +163,20 @@ def _target_group() -> TargetGroup:
         HealthCheckProtocol="HTTP",
         HealthCheckPort=str(HEALTH_PORT),
         HealthCheckPath="/readyz",
-        HealthCheckIntervalSeconds=times.HEALTH_CHECK_INTERVAL_SECONDS,
-        HealthCheckTimeoutSeconds=times.HEALTH_CHECK_TIMEOUT_SECONDS,
-        HealthyThresholdCount=times.HEALTHY_AFTER_CHECKS,
-        UnhealthyThresholdCount=times.UNHEALTHY_AFTER_CHECKS,
+        HealthCheckIntervalSeconds=timeouts.HEALTH_CHECK_INTERVAL_SECONDS,
+        HealthCheckTimeoutSeconds=timeouts.HEALTH_CHECK_TIMEOUT_SECONDS,
+        HealthyThresholdCount=timeouts.HEALTHY_AFTER_CHECKS,
+        UnhealthyThresholdCount=timeouts.UNHEALTHY_AFTER_CHECKS,
         Matcher=Matcher(HttpCode="200"),
         TargetGroupAttributes=[TargetGroupAttribute(Key=key, Value=value) for key, value in attributes.items()],
     )
 
 
 def _listener() -> Listener:
-    idle = ListenerAttribute(Key="tcp.idle_timeout.seconds", Value=str(times.LOAD_BALANCER_IDLE_SECONDS))
+    idle = ListenerAttribute(Key="tcp.idle_timeout.seconds", Value=str(timeouts.LOAD_BALANCER_IDLE_SECONDS))
     return Listener(
         LISTENER,
-        Metadata=notes.metadata(
+        Metadata=findings.metadata(
             "Takes DICOM associations on SCPPort, with TLS if there is a certificate", _TLS_BY_CHOICE
         ),
         LoadBalancerArn=Ref(LOAD_BALANCER),
@@ -193,7 +193,7 @@ def _s3_endpoint() -> VPCEndpoint:
     """It has AWS's default policy: other programs of these subnets use it too, and roles and buckets have their own."""
     return VPCEndpoint(
         S3_ENDPOINT,
-        Metadata=notes.metadata("Takes image data to Amazon S3 without the NAT gateway and its price"),
+        Metadata=findings.metadata("Takes image data to Amazon S3 without the NAT gateway and its price"),
         Condition=conditions.HAS_ROUTE_TABLES,
         VpcEndpointType="Gateway",
         VpcId=Ref("VpcID"),

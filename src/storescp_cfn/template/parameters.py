@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from troposphere import Parameter, Template
 
-from storescp_cfn.template import fargate, notes, patterns
+from storescp_cfn.template import fargate, findings, patterns
 from storescp_cfn.template.release import Release
 
 NETWORK = "Network: where it runs and who may reach it"
@@ -37,7 +37,7 @@ INVARIANTS = (
 
 
 @dataclass(frozen=True)
-class Field:
+class ParameterSpec:
     """One parameter.
 
     label: how the form calls it. description: what it means, with an example. constraint: what to type instead, shown
@@ -56,7 +56,7 @@ class Field:
     values: tuple[str, ...] = ()
 
     def parameter(self) -> Parameter:
-        """The troposphere parameter of this field."""
+        """The troposphere parameter that this describes."""
         optional = {
             "ConstraintDescription": self.constraint,
             "Default": self.default,
@@ -67,10 +67,12 @@ class Field:
         return Parameter(self.name, Type=self.type, Description=self.description, **given)
 
 
-def _whole_number(name: str, group: str, label: str, description: str, default: int, allowed: tuple[int, int]) -> Field:
+def _whole_number(
+    name: str, group: str, label: str, description: str, default: int, allowed: tuple[int, int]
+) -> ParameterSpec:
     """A whole number between two limits; a String, because CloudFormation's Number also admits 104.5 and 1e4."""
     low, high = allowed
-    return Field(
+    return ParameterSpec(
         name,
         group,
         label,
@@ -81,10 +83,12 @@ def _whole_number(name: str, group: str, label: str, description: str, default: 
     )
 
 
-def _choice(name: str, group: str, label: str, description: str, default: object, values: tuple[object, ...]) -> Field:
+def _choice(
+    name: str, group: str, label: str, description: str, default: object, values: tuple[object, ...]
+) -> ParameterSpec:
     """One value of a list."""
     listed = tuple(map(str, values))
-    return Field(
+    return ParameterSpec(
         name,
         group,
         label,
@@ -102,8 +106,8 @@ _PEER_CONSTRAINT = (
 )
 _PEER_PATTERN = patterns.cidr(8, 32)
 
-_NETWORK_FIELDS = (
-    Field(
+_NETWORK = (
+    ParameterSpec(
         "VpcID",
         NETWORK,
         "VPC",
@@ -112,7 +116,7 @@ _NETWORK_FIELDS = (
         type="AWS::EC2::VPC::Id",
         constraint="Choose a VPC of this Region, for example vpc-0a1b2c3d.",
     ),
-    Field(
+    ParameterSpec(
         "PublicSubnetIDs",
         NETWORK,
         "Public subnets",
@@ -122,7 +126,7 @@ _NETWORK_FIELDS = (
         constraint="Choose two or more public subnets, each in another Availability Zone, for example "
         "subnet-0aa11,subnet-0bb22.",
     ),
-    Field(
+    ParameterSpec(
         "PrivateSubnetIDs",
         NETWORK,
         "Private subnets",
@@ -132,7 +136,7 @@ _NETWORK_FIELDS = (
         constraint="Choose two or more private subnets, each in another Availability Zone, for example "
         "subnet-0cc33,subnet-0dd44.",
     ),
-    Field(
+    ParameterSpec(
         "SecurityGroupID",
         NETWORK,
         "Security group of the receivers",
@@ -141,7 +145,7 @@ _NETWORK_FIELDS = (
         type="AWS::EC2::SecurityGroup::Id",
         constraint="Choose a security group of the VPC, for example sg-0a1b2c3d.",
     ),
-    Field(
+    ParameterSpec(
         "VpcCIDR",
         NETWORK,
         "Address range of the VPC",
@@ -149,7 +153,7 @@ _NETWORK_FIELDS = (
         constraint="Type the VPC's IPv4 range as address/prefix, prefix 16 to 28, for example 10.0.0.0/16.",
         pattern=patterns.whole(patterns.cidr(16, 28)),
     ),
-    Field(
+    ParameterSpec(
         "PeerCIDR1",
         NETWORK,
         "Allowed sender network 1",
@@ -158,7 +162,7 @@ _NETWORK_FIELDS = (
         pattern=patterns.whole(_PEER_PATTERN),
     ),
     *(
-        Field(
+        ParameterSpec(
             f"PeerCIDR{number}",
             NETWORK,
             f"Allowed sender network {number}",
@@ -170,7 +174,7 @@ _NETWORK_FIELDS = (
         )
         for number, example in ((2, "198.51.100.0/24"), (3, "192.0.2.0/24"))
     ),
-    Field(
+    ParameterSpec(
         "LoadBalancerScheme",
         NETWORK,
         "Load balancer reachable from",
@@ -181,7 +185,7 @@ _NETWORK_FIELDS = (
         default="internet-facing",
         values=("internet-facing", "internal"),
     ),
-    Field(
+    ParameterSpec(
         "PrivateRouteTableIDs",
         NETWORK,
         "Route tables of the private subnets",
@@ -194,8 +198,8 @@ _NETWORK_FIELDS = (
     ),
 )
 
-_DICOM_FIELDS = (
-    Field(
+_DICOM = (
+    ParameterSpec(
         "SCPAETitle",
         DICOM,
         "AE title",
@@ -222,7 +226,7 @@ _DICOM_FIELDS = (
         "false",
         ("true", "false"),
     ),
-    Field(
+    ParameterSpec(
         "RequireCallingAETitle",
         DICOM,
         "Allowed Calling AE Titles",
@@ -233,7 +237,7 @@ _DICOM_FIELDS = (
         default="",
         pattern=patterns.optional(patterns.listed(patterns.AE_TITLE)),
     ),
-    Field(
+    ParameterSpec(
         "SupportedSOPClassUIDs",
         DICOM,
         "Accepted SOP classes",
@@ -271,7 +275,7 @@ _DICOM_FIELDS = (
     ),
 )
 
-_CAPACITY_FIELDS = (
+_CAPACITY = (
     _choice(
         "TaskCPU",
         CAPACITY,
@@ -315,8 +319,8 @@ _CAPACITY_FIELDS = (
     ),
 )
 
-_DATA_FIELDS = (
-    Field(
+_DATA = (
+    ParameterSpec(
         "DatastoreID",
         DATA,
         "Existing data store",
@@ -327,7 +331,7 @@ _DATA_FIELDS = (
         default="",
         pattern=patterns.optional("[0-9a-z]{32}"),
     ),
-    Field(
+    ParameterSpec(
         "KmsKeyARN",
         DATA,
         "Customer managed key",
@@ -360,9 +364,9 @@ _DATA_FIELDS = (
 )
 
 
-def _operation_fields(container_image: str) -> tuple[Field, ...]:
+def _operation(container_image: str) -> tuple[ParameterSpec, ...]:
     return (
-        Field(
+        ParameterSpec(
             "AlarmEmail",
             OPERATION,
             "E-mail for alarms",
@@ -372,7 +376,7 @@ def _operation_fields(container_image: str) -> tuple[Field, ...]:
             default="",
             pattern=patterns.optional(r"[A-Za-z0-9._%+'-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+"),
         ),
-        Field(
+        ParameterSpec(
             "ContainerImage",
             OPERATION,
             "Container image",
@@ -386,8 +390,8 @@ def _operation_fields(container_image: str) -> tuple[Field, ...]:
     )
 
 
-_TLS_FIELDS = (
-    Field(
+_TLS = (
+    ParameterSpec(
         "TLSCertificateARN",
         TLS,
         "Certificate",
@@ -402,26 +406,26 @@ _TLS_FIELDS = (
 )
 
 
-def fields(release: Release | None = None) -> tuple[Field, ...]:
+def parameter_specs(release: Release | None = None) -> tuple[ParameterSpec, ...]:
     """Every parameter of a release, in the order of the form."""
-    operation = _operation_fields((release or Release()).container_image)
-    return (*_NETWORK_FIELDS, *_DICOM_FIELDS, *_TLS_FIELDS, *_CAPACITY_FIELDS, *_DATA_FIELDS, *operation)
+    operation = _operation((release or Release()).container_image)
+    return (*_NETWORK, *_DICOM, *_TLS, *_CAPACITY, *_DATA, *operation)
 
 
 def add_to(template: Template, release: Release) -> None:
     """Add every parameter, and the form that groups and labels them."""
-    table = fields(release)
-    for field in table:
-        template.add_parameter(field.parameter())
+    table = parameter_specs(release)
+    for spec in table:
+        template.add_parameter(spec.parameter())
     template.set_metadata(
         {
-            notes.CONTEXT: {"arch": ARCHITECTURE, "must": list(INVARIANTS)},
+            findings.CONTEXT: {"arch": ARCHITECTURE, "must": list(INVARIANTS)},
             "AWS::CloudFormation::Interface": {
                 "ParameterGroups": [
-                    {"Label": {"default": group}, "Parameters": [f.name for f in table if f.group == group]}
+                    {"Label": {"default": group}, "Parameters": [spec.name for spec in table if spec.group == group]}
                     for group in GROUPS
                 ],
-                "ParameterLabels": {field.name: {"default": field.label} for field in table},
+                "ParameterLabels": {spec.name: {"default": spec.label} for spec in table},
             },
         }
     )

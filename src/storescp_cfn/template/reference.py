@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from storescp_cfn.markdown import code, code_lines, table
 from storescp_cfn.template import (
     fargate,
+    findings,
     iam,
     importing,
     monitoring,
-    notes,
     outputs,
     parameters,
     regions,
     rules,
     service,
-    times,
+    timeouts,
 )
 from storescp_cfn.template.release import Release
 from storescp_cfn.template.rendering import render
@@ -52,19 +53,6 @@ def _page(title: str, *blocks: str) -> str:
     return _GENERATED + "\n" + "\n\n".join([f"# {title}", *blocks]).rstrip() + "\n"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
-
-
-def _lines(values: Iterable[str]) -> str:
-    return "<br>".join(_code(value) for value in values)
-
-
 # --- Parameters and outputs ----------------------------------------------------------------------------------
 
 
@@ -74,15 +62,15 @@ def parameters_page() -> str:
     for group in parameters.GROUPS:
         rows = [
             [
-                f"**{field.name}**<br>{field.label}",
-                field.description,
-                "required" if field.default is None else _code(field.default) or "empty",
-                field.constraint or "",
+                f"**{spec.name}**<br>{spec.label}",
+                spec.description,
+                "required" if spec.default is None else code(spec.default) or "empty",
+                spec.constraint or "",
             ]
-            for field in parameters.fields()
-            if field.group == group
+            for spec in parameters.parameter_specs()
+            if spec.group == group
         ]
-        sections.append(f"## {group}\n\n" + _table(["Parameter", "Meaning", "Default", "What to type"], rows))
+        sections.append(f"## {group}\n\n" + table(["Parameter", "Meaning", "Default", "What to type"], rows))
     return _page(
         "Parameters",
         "What the launch form asks for. A value that does not fit is refused before anything is created, with the "
@@ -110,7 +98,7 @@ def _fargate_section() -> str:
     rows = [
         [str(cpu), f"{cpu / 1024:g}", ", ".join(map(str, memory))] for cpu, memory in fargate.MEMORY_MIB_OF_CPU.items()
     ]
-    return "## Sizes of a receiver\n\n" + _table(["TaskCPU", "vCPU", "TaskMemoryLimit, MiB"], rows)
+    return "## Sizes of a receiver\n\n" + table(["TaskCPU", "vCPU", "TaskMemoryLimit, MiB"], rows)
 
 
 def outputs_page() -> str:
@@ -120,10 +108,10 @@ def outputs_page() -> str:
     return _page(
         "Outputs and Regions",
         "What the Outputs tab of a stack shows.",
-        _table(["Output", "Meaning"], rows),
+        table(["Output", "Meaning"], rows),
         "## Regions\n\nThe template works in every Region that has AWS HealthImaging. They differ in how many import "
         "jobs may run at once; raise the quota L-23763099 if that is too few.\n\n"
-        + _table(["Region", "Import jobs at once"], jobs),
+        + table(["Region", "Import jobs at once"], jobs),
     )
 
 
@@ -170,8 +158,8 @@ def _grant_rows(template: Json, policy_id: str, grants: Sequence[iam.Grant], whe
     for grant in grants:
         statement = statements[grant.sid]
         why = grant.why + (f" Any resource: {grant.any_resource_because}." if grant.any_resource_because else "")
-        resources = _lines(_shown(resource) for resource in statement["Resource"])
-        rows.append([f"**{grant.sid}**", why, _lines(statement["Action"]), resources, _conditions(statement), when])
+        resources = code_lines(_shown(resource) for resource in statement["Resource"])
+        rows.append([f"**{grant.sid}**", why, code_lines(statement["Action"]), resources, _conditions(statement), when])
     return rows
 
 
@@ -185,7 +173,7 @@ def _role_section(template: Json, role: iam.RoleSpec, free: Collection[str]) -> 
     rows += _grant_rows(template, role.policy_id, paid, "in a paid listing")
     header = ["Statement", "Why", "Actions", "Resources", "Conditions", "When"]
     under = f", if {_conditions(trust).replace('<br>', ' and ')}" if _conditions(trust) else ""
-    return f"## {role.logical_id}\n\n{role.purpose}. Only `{role.service}` may assume it{under}.\n\n" + _table(
+    return f"## {role.logical_id}\n\n{role.purpose}. Only `{role.service}` may assume it{under}.\n\n" + table(
         header, rows
     )
 
@@ -212,17 +200,17 @@ def _resource_policies(template: Json) -> str:
         if resource["Type"] == "AWS::Lambda::Permission":
             source = _shown(properties["SourceArn"])
             rows.append(
-                [f"**{name}**", "Allow", _code(properties["Principal"]), _code(properties["Action"]), f"`{source}`"]
+                [f"**{name}**", "Allow", code(properties["Principal"]), code(properties["Action"]), f"`{source}`"]
             )
         if resource["Type"] in ("AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy"):
             for statement in properties["PolicyDocument"]["Statement"]:
                 principal = statement["Principal"]
                 who = principal if isinstance(principal, str) else ", ".join(principal.values())
                 title = f"**{name}** {statement['Sid']}"
-                row = [title, statement["Effect"], _code(who), _lines(statement["Action"]), _conditions(statement)]
+                row = [title, statement["Effect"], code(who), code_lines(statement["Action"]), _conditions(statement)]
                 rows.append(row)
     header = ["Policy and statement", "Effect", "Who", "Actions", "Conditions or source"]
-    return "## Policies of buckets, topic and function\n\n" + _table(header, rows)
+    return "## Policies of buckets, topic and function\n\n" + table(header, rows)
 
 
 # --- Resources, alarms, limits -------------------------------------------------------------------------------
@@ -230,22 +218,22 @@ def _resource_policies(template: Json) -> str:
 
 def resources_page(template: Json) -> str:
     """Every resource and why it is there; every accepted finding of a rule set and why."""
-    rows, findings = [], []
+    rows, accepted = [], []
     for name, resource in template["Resources"].items():
         metadata = resource["Metadata"]
-        rows.append([f"**{name}**", _code(resource["Type"].removeprefix("AWS::")), metadata[notes.CONTEXT]["why"]])
-        findings += [
-            [name, finding["Reason"], ", ".join(map(_code, finding["Rules"]))]
-            for finding in metadata.get(notes.ACCEPTED_FINDINGS, [])
+        rows.append([f"**{name}**", code(resource["Type"].removeprefix("AWS::")), metadata[findings.CONTEXT]["why"]])
+        accepted += [
+            [name, finding["Reason"], ", ".join(map(code, finding["Rules"]))]
+            for finding in metadata.get(findings.ACCEPTED_FINDINGS, [])
         ]
     return _page(
         "Resources",
         parameters.ARCHITECTURE,
-        _table(["Resource", "Type", "Why it is there"], rows),
+        table(["Resource", "Type", "Why it is there"], rows),
         "## Accepted findings\n\n`make audit` holds the template, in each of its 32 modes, to cfn-lint, checkov, "
         "trivy, cfripper, AWS Control Tower's proactive controls and the AWS Solutions, HIPAA, NIST 800-53, PCI DSS "
         "and serverless packs of cdk-nag. These findings are accepted; the reasons stand beside the resources in the "
-        "template too.\n\n" + _table(["Resource", "Reason", "Rules"], findings),
+        "template too.\n\n" + table(["Resource", "Reason", "Rules"], accepted),
     )
 
 
@@ -267,22 +255,22 @@ def alarms_page() -> str:
         "Alarms",
         "Every alarm goes to one topic, when it starts and when it is over; `AlarmEmail` subscribes an address to it. "
         "No message holds a patient's data.",
-        _table(["Alarm", "Starts when", "Meaning, and what to do"], rows),
+        table(["Alarm", "Starts when", "Meaning, and what to do"], rows),
     )
 
 
 def limits_page() -> str:
     """The chain of time limits."""
-    rows = [[link.who, link.waits_for, link.limit, link.then] for link in times.CHAIN]
+    rows = [[limit.who, limit.waits_for, limit.limit, limit.then] for limit in timeouts.TIME_LIMITS]
     return _page(
         "The chain of time limits",
         "Who waits for whom, for how long, and what happens then. Each limit is longer than the one it waits for, so "
         "that the part which knows most about a failure ends the connection, in DICOM's own words.",
-        _table(["Who", "waits for", "for", "and then"], rows),
+        table(["Who", "waits for", "for", "and then"], rows),
         "An association that outlives a deployment has "
-        f"{times.DEREGISTRATION_DELAY_SECONDS} + {times.RECEIVER_STOP_SECONDS} seconds to end by itself. Scale-in "
-        f"spares a "
-        "receiver with open associations: it asks ECS for scale-in protection, a few minutes at a time.",
+        f"{timeouts.DEREGISTRATION_DELAY_SECONDS} + {timeouts.RECEIVER_STOP_SECONDS} seconds to end by itself. "
+        "Scale-in spares a receiver with open associations: it asks ECS for scale-in protection, a few minutes "
+        "at a time.",
     )
 
 

@@ -17,7 +17,7 @@ from troposphere.applicationautoscaling import (
 from troposphere.applicationautoscaling import TargetTrackingMetric as Metric
 from troposphere.applicationautoscaling import TargetTrackingMetricDimension as Dimension
 
-from storescp_cfn.template import metrics, notes
+from storescp_cfn.template import findings, metrics
 
 SCALABLE_TARGET = "ScalableTarget"
 TARGET_CPU_PERCENT = 50
@@ -30,7 +30,7 @@ SCALE_IN_COOLDOWN_SECONDS = 600
 def _target_tracking(logical_id: str, why: str, target_percent: int, **specification: Any) -> ScalingPolicy:
     return ScalingPolicy(
         logical_id,
-        Metadata=notes.metadata(why),
+        Metadata=findings.metadata(why),
         PolicyName=logical_id,
         PolicyType="TargetTrackingScaling",
         ScalingTargetId=Ref(SCALABLE_TARGET),
@@ -69,7 +69,9 @@ def resources(cluster: str, service: str) -> list[AWSObject]:
     return [
         ScalableTarget(
             SCALABLE_TARGET,
-            Metadata=notes.metadata("Keeps the number of receivers between TaskDesiredCount and AutoscaleMaxCapacity"),
+            Metadata=findings.metadata(
+                "Keeps the number of receivers between TaskDesiredCount and AutoscaleMaxCapacity"
+            ),
             ServiceNamespace="ecs",
             ScalableDimension="ecs:service:DesiredCount",
             ResourceId=Sub(f"service/${{{cluster}}}/${{{service}.Name}}"),

@@ -33,9 +33,9 @@ from troposphere.ecs import (
 )
 from troposphere.ecs import LoadBalancer as ServiceLoadBalancer
 
-from storescp_cfn.template import iam, logs, network, notes, scaling, storage, times
+from storescp_cfn.template import findings, iam, logs, network, scaling, storage, timeouts
+from storescp_cfn.template.findings import AWS_SOLUTIONS, AcceptedFinding
 from storescp_cfn.template.iam import Grant, RoleSpec
-from storescp_cfn.template.notes import AWS_SOLUTIONS, Accepted
 from storescp_cfn.template.release import Release
 
 CLUSTER = "Cluster"
@@ -61,7 +61,7 @@ ENVIRONMENT: dict[str, Any] = {
     "MAXIMUM_ASSOCIATIONS": Ref("MaximumAssociations"),
     "DIMSE_TIMEOUT": Ref("DIMSETimeout"),
     "NETWORK_TIMEOUT": Ref("NetworkTimeout"),
-    "STOP_SECONDS": str(times.RECEIVER_STOP_SECONDS),
+    "STOP_SECONDS": str(timeouts.RECEIVER_STOP_SECONDS),
 }
 
 # As in container/Dockerfile, whose own HEALTHCHECK ECS does not look at. It asks for life, not for readiness: a
@@ -69,7 +69,7 @@ ENVIRONMENT: dict[str, Any] = {
 HEALTH_COMMAND = ["CMD", "python3", "-S", "-m", "storescp.healthcheck"]
 
 
-_NO_SECRETS = Accepted(
+_NO_SECRETS = AcceptedFinding(
     "The environment holds names and limits, no secrets: the receiver has none.", nag=[f"{AWS_SOLUTIONS}-ECS2"]
 )
 
@@ -204,7 +204,7 @@ def _container(release: Release) -> ContainerDefinition:
         ReadonlyRootFilesystem=True,
         LinuxParameters=LinuxParameters(Capabilities=KernelCapabilities(Drop=["ALL"])),
         Ulimits=[Ulimit(Name="nofile", SoftLimit=OPEN_FILES, HardLimit=OPEN_FILES)],
-        StopTimeout=times.CONTAINER_STOP_SECONDS,
+        StopTimeout=timeouts.CONTAINER_STOP_SECONDS,
         HealthCheck=HealthCheck(Command=HEALTH_COMMAND, Interval=30, Timeout=5, Retries=3, StartPeriod=60),
         PortMappings=[
             PortMapping(ContainerPort=port, Protocol="tcp") for port in (network.CONTAINER_PORT, network.HEALTH_PORT)
@@ -227,7 +227,9 @@ def _container(release: Release) -> ContainerDefinition:
 def _task_definition(release: Release) -> TaskDefinition:
     return TaskDefinition(
         TASK_DEFINITION,
-        Metadata=notes.metadata("The receiver: one container, unprivileged, with a read-only file system", _NO_SECRETS),
+        Metadata=findings.metadata(
+            "The receiver: one container, unprivileged, with a read-only file system", _NO_SECRETS
+        ),
         Cpu=Ref("TaskCPU"),
         Memory=Ref("TaskMemoryLimit"),
         NetworkMode="awsvpc",
@@ -246,7 +248,9 @@ def _service() -> Service:
     """
     return Service(
         SERVICE,
-        Metadata=notes.metadata("Keeps receivers running in all zones, and takes back a deployment that cannot start"),
+        Metadata=findings.metadata(
+            "Keeps receivers running in all zones, and takes back a deployment that cannot start"
+        ),
         DependsOn=[network.LISTENER],
         Cluster=Ref(CLUSTER),
         TaskDefinition=Ref(TASK_DEFINITION),
@@ -261,7 +265,7 @@ def _service() -> Service:
             MaximumPercent=200,
             DeploymentCircuitBreaker=DeploymentCircuitBreaker(Enable=True, Rollback=True),
         ),
-        HealthCheckGracePeriodSeconds=times.HEALTH_CHECK_GRACE_SECONDS,
+        HealthCheckGracePeriodSeconds=timeouts.HEALTH_CHECK_GRACE_SECONDS,
         LoadBalancers=[
             ServiceLoadBalancer(
                 ContainerName=CONTAINER,
@@ -287,7 +291,7 @@ def resources(release: Release) -> list[AWSObject]:
         *execution_role().resources(),  # Container Insights counts running and desired tasks, which an alarm compares.
         Cluster(
             CLUSTER,
-            Metadata=notes.metadata("Counts the receivers of this stack and no others"),
+            Metadata=findings.metadata("Counts the receivers of this stack and no others"),
             ClusterSettings=[ClusterSetting(Name="containerInsights", Value="enabled")],
         ),
         _task_definition(release),

@@ -38,8 +38,8 @@ from troposphere.s3 import (
     VersioningConfiguration,
 )
 
-from storescp_cfn.template import conditions, iam, notes
-from storescp_cfn.template.notes import HIPAA, NIST_4, NIST_5, PCI, Accepted
+from storescp_cfn.template import conditions, findings, iam
+from storescp_cfn.template.findings import HIPAA, NIST_4, NIST_5, PCI, AcceptedFinding
 
 LANDING_BUCKET = "LandingBucket"
 RESULTS_BUCKET = "ResultsBucket"
@@ -78,51 +78,51 @@ def objects(bucket: str, *prefixes: str) -> list[Sub]:
     return [Sub(f"${{{bucket}.Arn}}/{prefix}*") for prefix in prefixes]
 
 
-_NOT_REPLICATED = Accepted(
+_NOT_REPLICATED = AcceptedFinding(
     "A second copy in another Region or account is the hospital's decision. Versioning keeps what is removed, and "
     "HealthImaging holds what is imported.",
     guard=["S3_BUCKET_REPLICATION_ENABLED"],
-    nag=notes.nag("S3BucketReplicationEnabled", HIPAA, NIST_4, NIST_5, PCI),
+    nag=findings.nag("S3BucketReplicationEnabled", HIPAA, NIST_4, NIST_5, PCI),
 )
-_NOT_LOCKED = Accepted(
+_NOT_LOCKED = AcceptedFinding(
     "Object Lock would keep what the importer has to remove once it is imported; versions, bucket policies and the "
     "importer's own role protect the rest.",
     guard=["S3_BUCKET_DEFAULT_LOCK_ENABLED", "s3_bucket_object_lock_enabled_check"],
-    nag=notes.nag("S3BucketDefaultLockEnabled", NIST_4),
+    nag=findings.nag("S3BucketDefaultLockEnabled", NIST_4),
 )
-_NO_ACL = Accepted(
+_NO_ACL = AcceptedFinding(
     "Access control lists are switched off altogether (BucketOwnerEnforced).", guard=["S3_BUCKET_NO_PUBLIC_RW_ACL"]
 )
-_AWS_KEY = Accepted(
+_AWS_KEY = AcceptedFinding(
     "Encrypted with the AWS managed key of S3 in this account; with KmsKeyARN it is the customer's.",
     others=["AWS-0132"],
 )
-_NO_EVENTS = Accepted("Nobody waits for its events.", guard=["s3_event_notifications_enabled_check"])
-_IS_THE_LOG = Accepted(
+_NO_EVENTS = AcceptedFinding("Nobody waits for its events.", guard=["s3_event_notifications_enabled_check"])
+_IS_THE_LOG = AcceptedFinding(
     "It is the access log: logging into itself would never end.",
     checkov=["CKV_AWS_18"],
     guard=["S3_BUCKET_LOGGING_ENABLED", "s3_bucket_logging_enabled_check"],
     others=["AWS-0089"],
 )
-_LOG_KEY = Accepted(
+_LOG_KEY = AcceptedFinding(
     "Amazon S3 delivers access logs only to buckets that are encrypted with S3's own keys. They hold no images.",
     guard=["s3_bucket_default_encryption_kms_check"],
-    nag=notes.nag("S3DefaultEncryptionKMS", HIPAA, NIST_5, PCI),
+    nag=findings.nag("S3DefaultEncryptionKMS", HIPAA, NIST_5, PCI),
     others=["AWS-0132"],
 )
-_DENIES_PLAIN_HTTP = Accepted(
+_DENIES_PLAIN_HTTP = AcceptedFinding(
     "DenyPlainHttp does what the rule asks for; the rule recognises the ARN of objects only when Fn::Join makes it.",
     guard=["s3_bucket_policy_ssl_requests_only_check"],
 )
-_TABLE_KEY = Accepted(
+_TABLE_KEY = AcceptedFinding(
     "Encrypted with the AWS managed key of DynamoDB in this account; with KmsKeyARN it is the customer's.",
     checkov=["CKV_AWS_119"],
     guard=["DYNAMODB_TABLE_ENCRYPTED_KMS"],
     others=["AWS-0025"],
 )
-_NO_BACKUP_PLAN = Accepted(
+_NO_BACKUP_PLAN = AcceptedFinding(
     "Point-in-time recovery covers 35 days; a backup plan is the hospital's decision.",
-    nag=notes.nag("DynamoDBInBackupPlan", HIPAA, NIST_4, NIST_5),
+    nag=findings.nag("DynamoDBInBackupPlan", HIPAA, NIST_4, NIST_5),
 )
 
 
@@ -147,7 +147,7 @@ def _bucket(
     why: str,
     encryption: BucketEncryption,
     rules: Sequence[LifecycleRule],
-    accepted: Sequence[Accepted],
+    accepted: Sequence[AcceptedFinding],
     **properties: Any,
 ) -> Bucket:
     """A bucket as all of ours are: private, versioned, encrypted, kept when the stack goes."""
@@ -158,7 +158,7 @@ def _bucket(
     )
     return Bucket(
         logical_id,
-        Metadata=notes.metadata(why, _NOT_REPLICATED, _NOT_LOCKED, _NO_ACL, *accepted),
+        Metadata=findings.metadata(why, _NOT_REPLICATED, _NOT_LOCKED, _NO_ACL, *accepted),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         BucketEncryption=encryption,
@@ -256,7 +256,7 @@ def _only_with_tls(bucket: str) -> Statement:
 def _bucket_policy(logical_id: str, bucket: str, *allowed: Statement) -> BucketPolicy:
     return BucketPolicy(
         logical_id,
-        Metadata=notes.metadata("Refuses requests without TLS", _DENIES_PLAIN_HTTP),
+        Metadata=findings.metadata("Refuses requests without TLS", _DENIES_PLAIN_HTTP),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         Bucket=Ref(bucket),
@@ -305,7 +305,9 @@ def _access_log_deliveries() -> list[Statement]:
 def _ledger() -> Table:
     return Table(
         LEDGER,
-        Metadata=notes.metadata("Says what became of each batch, study and refused image", _TABLE_KEY, _NO_BACKUP_PLAN),
+        Metadata=findings.metadata(
+            "Says what became of each batch, study and refused image", _TABLE_KEY, _NO_BACKUP_PLAN
+        ),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         BillingMode="PAY_PER_REQUEST",
@@ -336,7 +338,7 @@ def _datastore() -> Datastore:
     """Its key is fixed when it is made; CloudFormation replaces it when the key changes, and keeps the old one."""
     return Datastore(
         DATASTORE,
-        Metadata=notes.metadata("Holds the imported images, unless DatastoreID names a data store that does"),
+        Metadata=findings.metadata("Holds the imported images, unless DatastoreID names a data store that does"),
         Condition=conditions.CREATES_DATASTORE,
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",

@@ -322,13 +322,13 @@ def test_the_receivers_keys_open_nothing_but_its_two_prefixes(trials: Trials) ->
         aws_session_token=keys["Token"],
     )
     landing = trials.deployed.landing_bucket
-    s3.put_object(Bucket=landing, Key="incoming/foreign", Body=b"x")
-    trials.stack.client("s3").delete_object(Bucket=landing, Key="incoming/foreign")
+    s3.put_object(Bucket=landing, Key="incoming/unrecognized", Body=b"x")
+    trials.stack.client("s3").delete_object(Bucket=landing, Key="incoming/unrecognized")
     refused = [
         lambda: s3.put_object(Bucket=landing, Key="quarantine/x", Body=b"x"),
-        lambda: s3.get_object(Bucket=landing, Key="incoming/foreign"),
+        lambda: s3.get_object(Bucket=landing, Key="incoming/unrecognized"),
         lambda: s3.list_objects_v2(Bucket=landing),
-        lambda: s3.delete_object(Bucket=landing, Key="incoming/foreign"),
+        lambda: s3.delete_object(Bucket=landing, Key="incoming/unrecognized"),
         lambda: s3.put_object(Bucket=trials.deployed.results_bucket, Key="incoming/x", Body=b"x"),
         lambda: s3.put_object(Bucket="storescp-templates", Key="incoming/x", Body=b"x"),
     ]

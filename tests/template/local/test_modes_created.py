@@ -117,7 +117,7 @@ def test_a_mode_is_created_and_deleted_and_its_data_stay(account: Account, name:
     absent = set(expected) - set(resources)
     assert ("Datastore" in absent) == ("DatastoreID" in mode.parameters)
     assert ("S3Endpoint" in absent) == ("PrivateRouteTableIDs" not in mode.parameters)
-    assert ("CertificateEndsAlarm" in absent) == ("TLSCertificateARN" not in mode.parameters)
+    assert ("CertificateExpiringAlarm" in absent) == ("TLSCertificateARN" not in mode.parameters)
     assert ("ReceiverKeyPolicy" in absent) == ("KmsKeyARN" not in mode.parameters)
     outputs = account.outputs(stack)
     if "DatastoreID" in mode.parameters:

@@ -26,13 +26,13 @@ CONTAINER_STOP_SECONDS = 120
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html
 IMPORTER_TIMEOUT_SECONDS = 900
 # A wake-up is worth nothing once the next minute's has come.
-DOORBELL_AGE_SECONDS = 60
+WAKE_UP_AGE_SECONDS = 60
 UNSETTLED_BATCH_ALARM_SECONDS = 1800
 CERTIFICATE_ALARM_DAYS = 30
 
 
 @dataclass(frozen=True)
-class Link:
+class TimeLimit:
     """One limit of the chain: who waits, for what, for how long, and what happens then."""
 
     who: str
@@ -41,56 +41,56 @@ class Link:
     then: str
 
 
-CHAIN = (
-    Link(
+TIME_LIMITS = (
+    TimeLimit(
         "receiver",
         "Amazon S3 to store one image",
         "`DIMSETimeout`, 60 s; at most 300 s",
         "C-STORE is answered with a failure (A700H); the device keeps the image and sends it again",
     ),
-    Link(
+    TimeLimit(
         "receiver",
         "the next byte of a silent association",
         "`NetworkTimeout`, 90 s; at most 300 s",
         "A-ABORT; images already acknowledged are safe",
     ),
-    Link(
+    TimeLimit(
         "load balancer",
         "the next byte of a connection",
         f"{LOAD_BALANCER_IDLE_SECONDS} s (TCP as TLS, where AWS fixes it)",
         "a TCP reset; never reached, because both limits above end earlier",
     ),
-    Link(
+    TimeLimit(
         "load balancer",
         "a receiver to say that it is ready",
         f"{UNHEALTHY_AFTER_CHECKS} checks, {HEALTH_CHECK_INTERVAL_SECONDS} s apart",
         "no new association is sent to it; the ones it has go on",
     ),
-    Link(
+    TimeLimit(
         "ECS",
         "the associations of a receiver that is replaced or scaled in",
         f"{DEREGISTRATION_DELAY_SECONDS} s, the target group's deregistration delay",
         "SIGTERM",
     ),
-    Link(
+    TimeLimit(
         "receiver",
         "its last associations after SIGTERM",
         f"{RECEIVER_STOP_SECONDS} s, `STOP_SECONDS`",
         "the rest are aborted, the batch is closed, exit 0",
     ),
-    Link(
+    TimeLimit(
         "ECS",
         "the receiver to exit",
         f"{CONTAINER_STOP_SECONDS} s, the longest that Fargate allows",
         "SIGKILL; the importer adopts the batch from what is in the bucket",
     ),
-    Link(
+    TimeLimit(
         "importer",
         "one run to end",
         f"{IMPORTER_TIMEOUT_SECONDS} s; it leaves in order 30 s earlier",
         "the next wake-up, a minute later at most, goes on",
     ),
-    Link(
+    TimeLimit(
         "alarm",
         "a batch to be imported or quarantined",
         f"{UNSETTLED_BATCH_ALARM_SECONDS // 60} minutes",

@@ -24,7 +24,7 @@ SERVERLESS = "Serverless"
 
 
 @dataclass(frozen=True)
-class Accepted:
+class AcceptedFinding:
     """One reason, and what the rule sets call the finding that it answers.
 
     guard: rules of cfn-guard, in AWS's rules registry (capitals) and in AWS Control Tower's proactive controls.
@@ -43,7 +43,7 @@ def nag(rule: str, *packs: str) -> list[str]:
     return [f"{pack}-{rule}" for pack in packs]
 
 
-def metadata(why: str, *accepted: Accepted) -> dict[str, Any]:
+def metadata(why: str, *accepted: AcceptedFinding) -> dict[str, Any]:
     """The Metadata of one resource."""
     findings = [
         {"Reason": item.reason, "Rules": [*item.checkov, *item.guard, *item.nag, *item.others]} for item in accepted
