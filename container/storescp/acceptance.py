@@ -115,4 +115,6 @@ def choose_transfer_syntax(proposed: tuple[str, ...]) -> str:
 def _answer_roles(request: AssociateRequest) -> tuple[RoleSelection, ...]:
     """Accept the requestor as SCU, never as SCP: we send nothing (PS3.7 D.3.3.4)."""
     proposed = {context.abstract_syntax for context in request.contexts}
-    return tuple(RoleSelection(role.sop_class, role.scu, False) for role in request.roles if role.sop_class in proposed)
+    return tuple(
+        RoleSelection(role.sop_class_uid, role.scu, False) for role in request.roles if role.sop_class_uid in proposed
+    )

@@ -239,7 +239,7 @@ class Association(asyncio.BufferedProtocol):
     def _on_command(self, agreed: _Agreed, command: Command) -> None:
         if command.field == CommandField.C_STORE_RQ and command.has_data_set:
             refused = self._receiver.policy.sop_classes
-            if not refused or command.sop_class in refused:
+            if not refused or command.sop_class_uid in refused:
                 agreed.incoming = IncomingObject(
                     self._receiver.storage,
                     command,

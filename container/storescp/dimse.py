@@ -46,8 +46,8 @@ class Command:
     field: int
     message_id: int
     has_data_set: bool
-    sop_class: str
-    sop_instance: str
+    sop_class_uid: str
+    sop_instance_uid: str
 
 
 class MessageReader:
@@ -102,8 +102,8 @@ def decode_command(context_id: int, data: bytes) -> Command:
         field=field,
         message_id=message_id,
         has_data_set=_number(elements, 0x0800, "Command Data Set Type") != NO_DATA_SET,
-        sop_class=_uid(elements.get(0x0002, b"")),
-        sop_instance=_uid(elements.get(0x1000, b"")),
+        sop_class_uid=_uid(elements.get(0x0002, b"")),
+        sop_instance_uid=_uid(elements.get(0x1000, b"")),
     )
 
 
@@ -111,13 +111,13 @@ def encode_response(command: Command, status: Status, comment: str = "") -> byte
     """Encode the response to a request; `comment` is the Error Comment, LO, at most 64 characters."""
     body = b"".join(
         (
-            _encode_uid(0x0002, command.sop_class),
+            _encode_uid(0x0002, command.sop_class_uid),
             _encode_us(0x0100, command.field | _RESPONSE),
             _encode_us(0x0120, command.message_id),
             _encode_us(0x0800, NO_DATA_SET),
             _encode_us(0x0900, status),
             _encode(0x0902, comment[:64].encode("ascii", "replace"), b" "),
-            _encode_uid(0x1000, command.sop_instance),
+            _encode_uid(0x1000, command.sop_instance_uid),
         )
     )
     return pack("<HHII", 0x0000, 0x0000, 4, len(body)) + body

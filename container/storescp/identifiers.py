@@ -16,10 +16,10 @@ from storescp.uids import (
 )
 
 _WANTED: Final = {
-    (0x0008, 0x0016): "sop_class",
-    (0x0008, 0x0018): "sop_instance",
-    (0x0020, 0x000D): "study",
-    (0x0020, 0x000E): "series",
+    (0x0008, 0x0016): "sop_class_uid",
+    (0x0008, 0x0018): "sop_instance_uid",
+    (0x0020, 0x000D): "study_instance_uid",
+    (0x0020, 0x000E): "series_instance_uid",
 }
 _LAST_GROUP: Final = 0x0020
 _UNDEFINED: Final = 0xFFFFFFFF
@@ -44,10 +44,10 @@ class IncompleteDataSet(UnreadableDataSet):
 class Identifiers:
     """What a data set says of itself; an empty string where it says nothing."""
 
-    sop_class: str = ""
-    sop_instance: str = ""
-    study: str = ""
-    series: str = ""
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

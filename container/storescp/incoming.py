@@ -16,7 +16,7 @@ from storescp.keys import object_key
 from storescp.log import Log
 from storescp.memory import LARGEST_BUFFER, MemoryBudget
 from storescp.metrics import Metrics
-from storescp.part10 import file_head
+from storescp.part10 import encode_file_meta_information
 from storescp.store import Store, UploadAbandoned
 from storescp.uids import is_usable_uid
 from storescp.upload import CHUNK_BYTES, Upload, release
@@ -118,10 +118,12 @@ class IncomingObject:
         self._future: asyncio.Future[Any] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._put_began = 0.0
-        if not (is_usable_uid(command.sop_class) and is_usable_uid(command.sop_instance)):
+        if not (is_usable_uid(command.sop_class_uid) and is_usable_uid(command.sop_instance_uid)):
             self._refuse(Refusal(Status.DATA_SET_DOES_NOT_MATCH, "SOP Class or Instance UID of command unusable"))
             return
-        head = file_head(command.sop_class, command.sop_instance, transfer_syntax, calling_ae_title)
+        head = encode_file_meta_information(
+            command.sop_class_uid, command.sop_instance_uid, transfer_syntax, calling_ae_title
+        )
         self._take_buffer(min(max(size_hint, _SMALLEST_HINT), LARGEST_BUFFER))
         self._head_bytes = len(head)
         self.write(head)
@@ -202,18 +204,22 @@ class IncomingObject:
             found = read_identifiers(self._view[self._head_bytes : self._used], self._transfer_syntax)
         except UnreadableDataSet as error:
             raise Refusal(Status.CANNOT_UNDERSTAND, f"Data set cannot be read: {error}") from None
-        if found.sop_class != self.command.sop_class:
+        if found.sop_class_uid != self.command.sop_class_uid:
             raise Refusal(Status.DATA_SET_DOES_NOT_MATCH, "SOP Class UID of data set differs from command")
-        if found.sop_instance != self.command.sop_instance:
+        if found.sop_instance_uid != self.command.sop_instance_uid:
             raise Refusal(Status.DATA_SET_DOES_NOT_MATCH, "SOP Instance UID of data set differs from command")
-        for name, uid in (("Study", found.study), ("Series", found.series)):
+        for name, uid in (("Study", found.study_instance_uid), ("Series", found.series_instance_uid)):
             if not is_usable_uid(uid):
                 problem = "is no UID" if uid else "is missing"
                 raise Refusal(Status.DATA_SET_DOES_NOT_MATCH, f"{name} Instance UID {problem}")
-        instance = Instance(found.study, found.series, found.sop_instance, self._calling_ae_title)
+        instance = Instance(
+            found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid, self._calling_ae_title
+        )
         self._instance = instance
         self._batch = service.batches.assign(lane, instance, size, service.loop.time(), utc_now())
-        return object_key(self._batch.batch_id, found.study, found.series, found.sop_instance)
+        return object_key(
+            self._batch.batch_id, found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid
+        )
 
     def _make_room(self, size: int) -> None:
         if self._upload is None and self._used + size <= LARGEST_BUFFER:

@@ -6,9 +6,9 @@ INCOMING: Final = "incoming"
 BATCHES: Final = "batches"
 
 
-def object_key(batch: str, study: str, series: str, instance: str) -> str:
+def object_key(batch: str, study: str, series: str, sop: str) -> str:
     """``incoming/<batch>/<StudyInstanceUID>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm``."""
-    return f"{INCOMING}/{batch}/{study}/{series}/{instance}.dcm"
+    return f"{INCOMING}/{batch}/{study}/{series}/{sop}.dcm"
 
 
 def manifest_key(batch: str) -> str:

@@ -9,14 +9,16 @@ _PREAMBLE: Final = bytes(128) + b"DICM"
 _VERSION: Final = b"\x02\x00\x01\x00OB\x00\x00\x02\x00\x00\x00\x00\x01"
 
 
-def file_head(sop_class: str, sop_instance: str, transfer_syntax: str, calling_ae_title: str) -> bytes:
+def encode_file_meta_information(
+    sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, calling_ae_title: str
+) -> bytes:
     """Everything before the data set: 128 bytes preamble, ``DICM`` and group 0002 in Explicit VR Little Endian."""
     elements = b"".join(
         (
             _VERSION,
-            _element(0x0002, b"UI", sop_class, b"\0"),
-            _element(0x0003, b"UI", sop_instance, b"\0"),
-            _element(0x0010, b"UI", transfer_syntax, b"\0"),
+            _element(0x0002, b"UI", sop_class_uid, b"\0"),
+            _element(0x0003, b"UI", sop_instance_uid, b"\0"),
+            _element(0x0010, b"UI", transfer_syntax_uid, b"\0"),
             _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0"),
             _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "),
             _element(0x0016, b"AE", calling_ae_title, b" "),

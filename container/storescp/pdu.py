@@ -85,7 +85,7 @@ class AnsweredContext:
 class RoleSelection:
     """SCP/SCU role selection of one SOP class (PS3.7 D.3.3.4)."""
 
-    sop_class: str
+    sop_class_uid: str
     scu: bool
     scp: bool
 
@@ -218,7 +218,7 @@ def _encode_user_information(accept: AssociateAccept) -> bytes:
     if accept.operations_window is not None:
         items.append(_item(0x53, pack(">HH", *accept.operations_window)))
     for role in accept.roles:
-        uid = role.sop_class.encode("latin-1")
+        uid = role.sop_class_uid.encode("latin-1")
         items.append(_item(0x54, pack(">H", len(uid)) + uid + bytes((role.scu, role.scp))))
     items.append(_item(0x55, IMPLEMENTATION_VERSION_NAME.encode()))
     return b"".join(items)

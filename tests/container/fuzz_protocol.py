@@ -11,7 +11,7 @@ with atheris.instrument_imports():
     from storescp.acceptance import Policy, answer
     from storescp.dimse import DimseError, MessageReader
     from storescp.identifiers import UnreadableDataSet, read_identifiers
-    from storescp.part10 import file_head
+    from storescp.part10 import encode_file_meta_information
     from storescp.pdu import AssociateReject, encode_associate_accept, encode_associate_reject
     from storescp.uids import is_usable_uid
     from storescp.upper_layer import AssociateRequested, Fragment, ReleaseRequested, State, UpperLayer
@@ -37,8 +37,11 @@ def read(data: bytes, syntax: str) -> None:
         found = read_identifiers(data, syntax)
     except UnreadableDataSet:
         return
-    if is_usable_uid(found.sop_class) and is_usable_uid(found.sop_instance):
-        assert file_head(found.sop_class, found.sop_instance, syntax, "FUZZ")[128:132] == b"DICM"
+    if is_usable_uid(found.sop_class_uid) and is_usable_uid(found.sop_instance_uid):
+        assert (
+            encode_file_meta_information(found.sop_class_uid, found.sop_instance_uid, syntax, "FUZZ")[128:132]
+            == b"DICM"
+        )
 
 
 def converse(data: bytes, is_established: bool) -> None:

@@ -41,7 +41,7 @@ def test_identifiers_are_what_pydicom_reads(path: Path) -> None:
     data = content[144 + int.from_bytes(content[140:144], "little") :]
     expected = dcmread(path, specific_tags=["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
     found = read_identifiers(data, expected.file_meta.TransferSyntaxUID)
-    assert (found.sop_class, found.sop_instance, found.study, found.series) == tuple(
+    assert (found.sop_class_uid, found.sop_instance_uid, found.study_instance_uid, found.series_instance_uid) == tuple(
         str(expected.get(name, ""))
         for name in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
     )
@@ -99,7 +99,11 @@ def encode(data: Dataset, syntax: str, undefined_length: bool) -> bytes:
 @pytest.mark.parametrize("syntax", SYNTAXES)
 def test_nested_sequences_are_skipped(syntax: str, undefined_length: bool) -> None:
     found = read_identifiers(encode(deep_data_set(), syntax, undefined_length), syntax)
-    assert (found.sop_instance, found.study, found.series) == ("1.2.3.4", "1.2.3", "1.2.3.5")
+    assert (found.sop_instance_uid, found.study_instance_uid, found.series_instance_uid) == (
+        "1.2.3.4",
+        "1.2.3",
+        "1.2.3.5",
+    )
 
 
 @pytest.mark.parametrize("undefined_length", [False, True])
@@ -113,7 +117,7 @@ def test_a_beginning_is_incomplete_or_misses_something_but_never_wrong(syntax: s
             found = read_identifiers(encoded[:length], syntax)
         except IncompleteDataSet:
             continue
-        for name in ("sop_class", "sop_instance", "study", "series"):
+        for name in ("sop_class_uid", "sop_instance_uid", "study_instance_uid", "series_instance_uid"):
             assert getattr(found, name) in ("", getattr(whole, name))
 
 
@@ -122,7 +126,7 @@ def test_un_of_undefined_length_holds_implicit_little_endian() -> None:
     sequence = struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
     unknown = struct.pack("<HH2sHI", 0x0009, 0x1000, b"UN", 0, 0xFFFFFFFF) + sequence
     study = struct.pack("<HH2sH", 0x0020, 0x000D, b"UI", 4) + b"1.2\0"
-    assert read_identifiers(unknown + study, ExplicitVRLittleEndian).study == "1.2"
+    assert read_identifiers(unknown + study, ExplicitVRLittleEndian).study_instance_uid == "1.2"
 
 
 def test_a_bomb_is_not_inflated() -> None:

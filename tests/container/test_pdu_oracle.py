@@ -111,7 +111,7 @@ def test_a_request_with_every_item_is_decoded() -> None:
     assert decoded.implementation_class_uid == "1.2.3.4.5"
     assert decoded.implementation_version_name == "A_SENDER"
     assert decoded.operations_window == (7, 3)
-    assert [(role.sop_class, role.scu, role.scp) for role in decoded.roles] == [(CT, True, True)]
+    assert [(role.sop_class_uid, role.scu, role.scp) for role in decoded.roles] == [(CT, True, True)]
     assert [(context.context_id, context.abstract_syntax) for context in decoded.contexts] == [
         (1, CT),
         (3, MR),
@@ -204,7 +204,7 @@ def test_commands_of_pynetdicom_are_decoded() -> None:
     store.DataSet = BytesIO(b"data")
     command = decode_command(1, command_bytes(store))
     assert (command.field, command.message_id, command.has_data_set) == (0x0001, 77, True)
-    assert (command.sop_class, command.sop_instance) == (CT, "1.2.345")
+    assert (command.sop_class_uid, command.sop_instance_uid) == (CT, "1.2.345")
     echo = C_ECHO()
     echo.MessageID, echo.AffectedSOPClassUID = 78, "1.2.840.10008.1.1"
     command = decode_command(3, command_bytes(echo))
