@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import data, peers, receive, scu, senders, stores
 from benchmarks.data import SMALL
+from benchmarks.machine import free_ports
 from benchmarks.table import Missing, Row, Target, line, render
 
 
@@ -68,7 +69,7 @@ def test_both_senders_count_what_was_acknowledged(tmp_path: Path) -> None:
 
 
 def test_an_end_without_success_counts_for_nothing(tmp_path: Path) -> None:
-    (port,) = peers.free_ports(1)
+    (port,) = free_ports(1)
     assert senders.storescu(port, [data.files(tmp_path, SMALL, 0, 2)]).acknowledged == 0
     sent = senders.at_once(port, [data.instances(SMALL, 0, 2)])
     assert (sent.acknowledged, len(sent.failures)) == (0, 1)
@@ -116,7 +117,10 @@ def test_ratios_are_medians_of_the_rounds_and_are_held_against_their_targets() -
 
 
 def test_a_row_without_figures_says_why() -> None:
-    results = {"we": Missing("no quota can be set here"), "peer": {"instances/s": [1.0]}}
+    results: dict[str, dict[str, list[float]] | Missing] = {
+        "we": Missing("no quota can be set here"),
+        "peer": {"instances/s": [1.0]},
+    }
     text = render([Row("r", "label", "we", peer="peer", target=Target("≥", 2))], results)
     assert text.splitlines()[1].endswith("  no quota can be set here")
     assert "yes" not in text

@@ -88,7 +88,7 @@ def encode(data: Dataset, syntax: str, undefined_length: bool) -> bytes:
     stream.is_little_endian = syntax != ExplicitVRBigEndian
     stream.is_implicit_VR = syntax == ImplicitVRLittleEndian
     write_dataset(stream, data)
-    encoded = stream.getvalue()
+    encoded: bytes = stream.getvalue()
     if syntax != DeflatedExplicitVRLittleEndian:
         return encoded
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)

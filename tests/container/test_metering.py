@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import botocore.session
@@ -101,7 +102,7 @@ def _error(name: str, status: int = 400) -> tuple[int, bytes]:
     return status, json.dumps({"__type": f"com.amazonaws.marketplace#{name}", "message": "…"}).encode()
 
 
-def test_the_request_is_the_one_of_the_service_model_and_signed_as_botocore_signs_it(marketplace):
+def test_the_request_is_the_one_of_the_service_model_and_signed_as_botocore_signs_it(marketplace: Marketplace) -> None:
     register_usage("prodcode123", _task(marketplace))
     ((headers, body),) = marketplace.requests
     operation = botocore.session.get_session().get_service_model("meteringmarketplace").operation_model("RegisterUsage")
@@ -126,7 +127,7 @@ def _botocore_authorization(url: str, headers: dict[str, str], body: bytes, regi
     return f"AWS4-HMAC-SHA256 Credential={auth.scope(request)}, SignedHeaders={signed}, Signature={signature}"
 
 
-def test_credentials_of_the_environment_work_without_a_session_token(marketplace):
+def test_credentials_of_the_environment_work_without_a_session_token(marketplace: Marketplace) -> None:
     environment = _task(
         marketplace, AWS_ACCESS_KEY_ID=KEYS["AccessKeyId"], AWS_SECRET_ACCESS_KEY=KEYS["SecretAccessKey"]
     )
@@ -137,21 +138,23 @@ def test_credentials_of_the_environment_work_without_a_session_token(marketplace
     assert headers["authorization"] == _botocore_authorization(marketplace.url, headers, body, "eu-west-1")
 
 
-def test_the_region_is_taken_from_the_task_metadata_when_nothing_sets_it(marketplace):
+def test_the_region_is_taken_from_the_task_metadata_when_nothing_sets_it(marketplace: Marketplace) -> None:
     environment = _task(marketplace, ECS_CONTAINER_METADATA_URI_V4=f"{marketplace.url}/metadata")
     del environment["AWS_REGION"]
     register_usage("prodcode123", environment)
     assert "/eu-west-2/aws-marketplace/" in marketplace.requests[0][0]["authorization"]
 
 
-def test_the_credentials_endpoint_is_asked_with_its_authorization_token(marketplace, tmp_path):
+def test_the_credentials_endpoint_is_asked_with_its_authorization_token(
+    marketplace: Marketplace, tmp_path: Path
+) -> None:
     register_usage("prodcode123", _task(marketplace, AWS_CONTAINER_AUTHORIZATION_TOKEN="from-environment"))
     (tmp_path / "token").write_text("from-file\n")
     register_usage("c", _task(marketplace, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE=str(tmp_path / "token")))
     assert marketplace.credential_headers == ["from-environment", "from-file"]
 
 
-def test_throttling_and_a_lost_connection_are_tried_again_with_growing_waits(marketplace):
+def test_throttling_and_a_lost_connection_are_tried_again_with_growing_waits(marketplace: Marketplace) -> None:
     marketplace.answers = [_error("ThrottlingException"), None, _error("ThrottlingException")]
     waits: list[float] = []
     register_usage("prodcode123", _task(marketplace), sleep=waits.append)
@@ -160,7 +163,7 @@ def test_throttling_and_a_lost_connection_are_tried_again_with_growing_waits(mar
     assert [0 <= wait <= 2**n for n, wait in enumerate(waits)] == [True] * 3
 
 
-def test_endless_throttling_ends_in_one_sentence(marketplace):
+def test_endless_throttling_ends_in_one_sentence(marketplace: Marketplace) -> None:
     marketplace.answers = [_error("ThrottlingException")] * (ATTEMPTS + 1)
     with pytest.raises(MeteringError, match=rf"in {ATTEMPTS} attempts: AWS Marketplace is throttling"):
         register_usage("prodcode123", _task(marketplace), sleep=lambda _: None)
@@ -168,7 +171,7 @@ def test_endless_throttling_ends_in_one_sentence(marketplace):
 
 
 @pytest.mark.parametrize("name", sorted(MEANINGS))
-def test_every_other_error_ends_the_start_at_once_with_its_meaning(marketplace, name):
+def test_every_other_error_ends_the_start_at_once_with_its_meaning(marketplace: Marketplace, name: str) -> None:
     marketplace.answers = [_error(name, 500 if name.startswith("Internal") else 400)]
     with pytest.raises(MeteringError) as caught:
         register_usage("prodcode123", _task(marketplace), sleep=lambda _: None)
@@ -176,13 +179,13 @@ def test_every_other_error_ends_the_start_at_once_with_its_meaning(marketplace, 
     assert len(marketplace.requests) == 1
 
 
-def test_every_error_of_the_service_model_has_a_meaning():
+def test_every_error_of_the_service_model_has_a_meaning() -> None:
     model = botocore.session.get_session().get_service_model("meteringmarketplace")
     names = {shape.name for shape in model.operation_model("RegisterUsage").error_shapes}
     assert names - {"ThrottlingException"} <= set(MEANINGS)
 
 
-def test_an_answer_that_is_not_aws_s_ends_in_one_sentence(marketplace):
+def test_an_answer_that_is_not_aws_s_ends_in_one_sentence(marketplace: Marketplace) -> None:
     marketplace.answers = [(403, b"<html>proxy</html>")]
     with pytest.raises(MeteringError, match=r"refused the call \(HTTP 403\)\.$"):
         register_usage("prodcode123", _task(marketplace))
@@ -195,7 +198,7 @@ def test_an_answer_that_is_not_aws_s_ends_in_one_sentence(marketplace):
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "There are no AWS credentials"),
     ],
 )
-def test_a_task_without_region_or_role_is_told_so(marketplace, missing, sentence):
+def test_a_task_without_region_or_role_is_told_so(marketplace: Marketplace, missing: str, sentence: str) -> None:
     environment = _task(marketplace)
     del environment[missing]
     with pytest.raises(MeteringError, match=sentence):
@@ -203,13 +206,15 @@ def test_a_task_without_region_or_role_is_told_so(marketplace, missing, sentence
     assert marketplace.requests == []
 
 
-def test_a_credentials_endpoint_that_is_gone_is_named(marketplace):
+def test_a_credentials_endpoint_that_is_gone_is_named(marketplace: Marketplace) -> None:
     url = f"{marketplace.url}/nothing"
     with pytest.raises(MeteringError, match=f"{urlsplit(url).path} could not be read"):
         register_usage("prodcode123", _task(marketplace, AWS_CONTAINER_CREDENTIALS_FULL_URI=url))
 
 
-def test_a_receiver_that_is_not_entitled_exits_with_the_sentence_before_its_port_opens(marketplace, tmp_path):
+def test_a_receiver_that_is_not_entitled_exits_with_the_sentence_before_its_port_opens(
+    marketplace: Marketplace, tmp_path: Path
+) -> None:
     marketplace.answers = [_error("CustomerNotEntitledException")]
     environment = _task(
         marketplace, PRODUCT_CODE="prodcode123", STORAGE_DIR=str(tmp_path), SCP_PORT="0", HEALTH_PORT="0"

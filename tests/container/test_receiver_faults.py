@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -103,7 +103,7 @@ def test_readiness_needs_a_store_that_can_be_written_and_leaves_nothing_there(tm
 
 
 def test_a_store_that_fails_a_few_times_is_asked_again(tmp_path: Path) -> None:
-    failures = iter([500, 503, "reset"])
+    failures: Iterator[int | str] = iter([500, 503, "reset"])
     with S3Sink(lambda method, key: next(failures, None) if method == "PUT" else None) as sink:
         settings = bucket_settings(sink, DIMSE_TIMEOUT="20")
         with running_receiver(tmp_path, **settings) as receiver, RawSender(receiver.port) as sender:

@@ -3,6 +3,7 @@
 import subprocess
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -269,7 +270,7 @@ def test_titles_and_sop_classes_narrow_who_may_send_what(tmp_path: Path) -> None
             with RawSender(receiver.port, associate=False) as sender:
                 sender.send(associate_request(called=called, calling=calling))
                 assert sender.receive_pdu() == (0x03, bytes((0, 1, 1, reason)))
-        padded = {"called": b" STORESCP\0", "calling": b"MR1\0\0\0\0"}  # as some devices pad
+        padded: dict[str, Any] = {"called": b" STORESCP\0", "calling": b"MR1\0\0\0\0"}  # as some devices pad
         contexts = context_item(1, CT_IMAGE_STORAGE, EXPLICIT_LITTLE) + context_item(3, "1.2.3", EXPLICIT_LITTLE)
         with RawSender(receiver.port, associate=False) as sender:
             sender.send(associate_request(contexts=contexts, **padded))

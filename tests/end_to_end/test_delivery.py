@@ -18,7 +18,7 @@ from storescp_cfn.local import accounting, dcmtk
 from storescp_cfn.local.study import files_of, pydicom_test_files, synthetic_ct
 
 if TYPE_CHECKING:
-    from conftest import RunningStack
+    from tests.end_to_end.conftest import RunningStack
 
 
 def acknowledged(sent: list[dcmtk.Sent]) -> list[str]:

@@ -118,7 +118,7 @@ def test_an_empty_prefix_ends_as_told() -> None:
     assert bench.run("nothing/")["jobStatus"] == "FAILED"
 
 
-LIMITS = {
+LIMITS: dict[str, tuple[dict[str, Any], str]] = {
     "too many files": ({"maximum_files_per_job": 2}, "FILE_COUNTS_LI"),
     "too many bytes": ({"maximum_bytes_per_job": 1000}, "TOTAL_SIZE_BYTES_LI"),
     "too many folders": ({"maximum_folders_per_job": 2}, "FOLDER_COUNTS_LI"),

@@ -6,7 +6,9 @@ import copy
 import hashlib
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -63,7 +65,7 @@ def without_transfer_syntax() -> bytes:
     return b"\0" * 128 + b"DICM" + file.getvalue().removeprefix(b"\0" * 128 + b"DICM")
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "a text file": (lambda: b"Dear radiologist, " * 40, "not a DICOM P10 file"),
     "an empty object": (lambda: b"", "empty"),
     "a gzip file": (lambda: b"\x1f\x8b\x08" + b"\0" * 200, "not a DICOM P10 file"),
@@ -83,7 +85,8 @@ REFUSED = {
 def too_long(keyword: str, length: int) -> bytes:
     """A file whose element has `length` bytes (an even number of them, as PS3.5 asks)."""
     with pydicom.config.disable_value_validation():
-        return part10(**{keyword: "1" * length})
+        attributes: dict[str, Any] = {keyword: "1" * length}
+        return part10(**attributes)
 
 
 @pytest.mark.parametrize("name", REFUSED)

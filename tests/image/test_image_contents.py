@@ -55,7 +55,11 @@ def test_it_carries_the_annotations_of_oci(image: str) -> None:
 
 
 def test_it_adds_little_to_its_base(image: str) -> None:
-    size = int(subprocess.run([ROOT / "scripts/image", "size"], capture_output=True, text=True, check=True).stdout)
+    size = int(
+        subprocess.run(
+            [sys.executable, ROOT / "scripts/image.py", "size"], capture_output=True, text=True, check=True
+        ).stdout
+    )
     print(f"\nimage without its base: {size / 1e6:.1f} MB")
     assert size <= MAXIMUM_BYTES_ABOVE_BASE
 

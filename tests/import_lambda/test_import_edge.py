@@ -218,8 +218,8 @@ def test_a_batch_with_good_and_bad_objects_is_settled_instance_by_instance(accou
         account.put(f"incoming/{batch}/{rest}.dcm", body)
     body = instance(9, study)[1]
     bad = {"91": b"text", "92": b"", "93": body[:3000], "94": without_transfer_syntax(body)}
-    for number, broken in bad.items():
-        account.put(f"incoming/{batch}/{study}/{study}.1/{study}.1.{number}.dcm", broken)
+    for name, broken in bad.items():
+        account.put(f"incoming/{batch}/{study}/{study}.1/{study}.1.{name}.dcm", broken)
     account.put("incoming/readme.txt", b"hello")
     account.close(batch, 8)
     item = wake_until(account, batch, "SETTLED")
@@ -340,7 +340,7 @@ def test_conditional_writes_hold(account: Account) -> None:
 
 
 def client_error(code: str, status: int) -> ClientError:
-    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Call")  # type: ignore[typeddict-item]
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "Call")
 
 
 @pytest.mark.parametrize(
@@ -415,7 +415,7 @@ def test_the_defaults_are_the_documented_quotas() -> None:
 
 
 def test_metrics_are_in_cloudwatchs_embedded_format(capsys: pytest.CaptureFixture[str]) -> None:
-    values: dict[str, float | list[float]] = dict.fromkeys(index.METRICS, 1) | {"SecondsToImageSet": [1.5, 2.0]}
+    values: dict[str, float | list[float]] = {**dict.fromkeys(index.METRICS, 1), "SecondsToImageSet": [1.5, 2.0]}
     index.print_metrics(index.read_settings(SETTINGS_ENVIRONMENT), 1_795_000_000.0, values)
     line = json.loads(capsys.readouterr().out)
     about = line["_aws"]["CloudWatchMetrics"][0]

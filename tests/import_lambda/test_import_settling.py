@@ -6,6 +6,7 @@ import json
 import random
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def key_of(instance: Instance) -> str:
     return f"incoming/{instance[0]}/{instance[1]}.dcm"
 
 
-def last_metrics(world: World, settings: index.Settings = SETTINGS) -> dict[str, float | list[float]]:
+def last_metrics(world: World, settings: index.Settings = SETTINGS) -> dict[str, Any]:
     aws = MemoryAws(world)
     values = index.reconcile(aws, settings, aws.now() + 870)
     assert values is not None
@@ -499,7 +500,7 @@ def test_bad_input_ends_in_quarantine_with_its_reason_and_the_others_go_on(case:
     assert json.loads(reason.body)["reason"]
 
 
-MALFORMED_ITEMS = {
+MALFORMED_ITEMS: dict[str, dict[str, Any]] = {
     "no state": {"revision": 3},
     "unknown state": {"revision": 3, "state": "DONE"},
     "a word for a revision": {"revision": "x", "state": "CLOSED"},

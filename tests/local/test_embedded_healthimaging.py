@@ -101,8 +101,9 @@ class Account:
         """The job's properties, once it has ended."""
 
         def job() -> dict[str, Any]:
-            answer: dict[str, Any] = self.root.get_dicom_import_job(datastoreId=self.datastore_id, jobId=job_id)
-            return answer["jobProperties"]
+            answer = self.root.get_dicom_import_job(datastoreId=self.datastore_id, jobId=job_id)
+            properties: dict[str, Any] = answer["jobProperties"]
+            return properties
 
         wait_until(lambda: "endedAt" in job())
         return job()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -24,7 +26,7 @@ def quantities(found: cost.Estimate) -> dict[tuple[str, str], tuple[float, float
     return {(line.service, line.unit): (line.ours, line.theirs) for line in found.lines}
 
 
-def test_every_region_of_healthimaging_has_every_price(deployment):
+def test_every_region_of_healthimaging_has_every_price(deployment: cost.Deployment) -> None:
     data = cost.price_list()
     assert set(data["prices"]) == set(regions.SUPPORTED) == set(links.HEALTHIMAGING_REGIONS)
     assert len({frozenset(prices) for prices in data["prices"].values()}) == 1
@@ -34,9 +36,9 @@ def test_every_region_of_healthimaging_has_every_price(deployment):
         assert cost.estimate(WORK, deployment, region).ours_usd > 0
 
 
-def test_the_sums_are_quantities_times_prices(deployment):
+def test_the_sums_are_quantities_times_prices(deployment: cost.Deployment) -> None:
     found = cost.estimate(WORK, deployment)
-    counted = quantities(found)
+    counted: dict[tuple[str, str], Any] = dict(quantities(found))
     images = 50 * 200 * 365 / 12
     assert counted["Amazon S3", "PUT and LIST requests"][0] == pytest.approx(images + 50 * 365 / 12 * 7)
     assert counted["AWS Step Functions", "state transitions"] == (0, pytest.approx(10 * images))
@@ -46,7 +48,7 @@ def test_the_sums_are_quantities_times_prices(deployment):
     assert found.ours_usd == pytest.approx(sum(line.ours * line.price_usd for line in found.lines))
 
 
-def test_one_job_an_image_costs_more_and_at_last_cannot_keep_up(deployment):
+def test_one_job_an_image_costs_more_and_at_last_cannot_keep_up(deployment: cost.Deployment) -> None:
     found = cost.estimate(WORK, deployment)
     assert found.theirs_usd > found.ours_usd
     assert found.theirs_keeps_up
@@ -55,7 +57,7 @@ def test_one_job_an_image_costs_more_and_at_last_cannot_keep_up(deployment):
     assert "cannot keep up" in cost.notes(flood)[-1]
 
 
-def test_the_deployment_is_the_template_s(deployment):
+def test_the_deployment_is_the_template_s(deployment: cost.Deployment) -> None:
     template = render().to_dict()
     types = [resource["Type"] for resource in template["Resources"].values()]
     assert deployment.alarms == types.count("AWS::CloudWatch::Alarm")
@@ -64,7 +66,7 @@ def test_the_deployment_is_the_template_s(deployment):
     assert deployment.tasks == int(template["Parameters"]["TaskDesiredCount"]["Default"])
 
 
-def test_large_studies_are_counted_as_the_batches_that_they_need(deployment):
+def test_large_studies_are_counted_as_the_batches_that_they_need(deployment: cost.Deployment) -> None:
     one, many = (
         quantities(cost.estimate(cost.Workload(1, images, 0.001), deployment))["AWS Lambda", "requests"][0]
         for images in (5000, 15000)
@@ -73,12 +75,12 @@ def test_large_studies_are_counted_as_the_batches_that_they_need(deployment):
 
 
 @pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf"), 2_000_000])
-def test_a_workload_that_cannot_be_is_refused(bad):
+def test_a_workload_that_cannot_be_is_refused(bad: float) -> None:
     with pytest.raises(BadInputError, match=r"image_mb is .*; it has to be more than 0 and at most"):
         cost.Workload(1, 1, bad)
 
 
-def test_estimate_is_plain_when_piped(pristine):
+def test_estimate_is_plain_when_piped(pristine: Path) -> None:
     run = command(pristine)
     done = run("estimate", "--studies-per-day", "50", "--images-per-study", "200", "--image-mb", "0.5")
     assert (done.returncode, done.stderr) == (0, "")
@@ -96,7 +98,7 @@ def test_estimate_is_plain_when_piped(pristine):
     assert "There are no prices of Region 'eu-central-1'" in elsewhere.stderr
 
 
-def test_a_link_carries_region_template_name_and_values():
+def test_a_link_carries_region_template_name_and_values() -> None:
     url = links.quick_create_url(
         "https://b.s3.us-east-1.amazonaws.com/storescp/1.2.0-abc.yaml",
         "eu-west-2",
@@ -116,7 +118,7 @@ def test_a_link_carries_region_template_name_and_values():
     }
 
 
-def test_launch_url_prints_the_link_or_a_sentence(pristine):
+def test_launch_url_prints_the_link_or_a_sentence(pristine: Path) -> None:
     run = command(pristine)
     template = "https://b.s3.us-east-1.amazonaws.com/t.yaml"
     done = run("launch-url", "--template-url", template, "--region", "us-west-2", "--param", "SCPPort=104")
@@ -131,7 +133,7 @@ def test_launch_url_prints_the_link_or_a_sentence(pristine):
         assert sentence in refused.stderr
 
 
-def test_the_longest_bucket_that_fits_every_region_is_known():
+def test_the_longest_bucket_that_fits_every_region_is_known() -> None:
     template = links.template_url("b" * 46, links.template_key("1.2.0", "0" * 64))
     assert max(len(link["Url"]) for link in links.deployment_resources(template, ("ap-southeast-2",))) <= 255
     longer = links.template_url("b" * 63, links.template_key("1.2.0", "0" * 64))
@@ -139,6 +141,6 @@ def test_the_longest_bucket_that_fits_every_region_is_known():
         links.deployment_resources(longer, ("ap-southeast-2",))
 
 
-def test_the_price_file_says_when_and_whence():
+def test_the_price_file_says_when_and_whence() -> None:
     data = cost.price_list()
     assert json.dumps(data["as_of"]) and data["currency"] == "USD" and data["source"]

@@ -133,7 +133,7 @@ DOCUMENTED = {
 }
 
 
-def test_the_table_has_every_documented_limit_and_no_other():
+def test_the_table_has_every_documented_limit_and_no_other() -> None:
     ours: dict[str, dict[str, int]] = {}
     for limit in LIMITS:
         if limit.maximum is not None:
@@ -145,10 +145,13 @@ SIZED = [limit for limit in LIMITS if limit.maximum is not None]
 
 
 @pytest.mark.parametrize("limit", SIZED, ids=lambda limit: f"{limit.change_type}.{limit.field}")
-def test_the_longest_is_allowed_and_one_over_is_named_with_its_limit_and_length(requests, limit):
+def test_the_longest_is_allowed_and_one_over_is_named_with_its_limit_and_length(
+    requests: dict[str, dict[str, Any]], limit: Limit
+) -> None:
     request = copy.deepcopy(requests[limit.change_type])
     document = documents(limit, request)
     value = get(document, limit.field)
+    assert limit.maximum is not None
     for size in (limit.maximum, limit.maximum + 1):
         if isinstance(value, list):
             put(document, limit.field, items_of(value, size))
@@ -166,10 +169,11 @@ def test_the_longest_is_allowed_and_one_over_is_named_with_its_limit_and_length(
 @pytest.mark.parametrize(
     "limit", [limit for limit in LIMITS if limit.minimum], ids=lambda limit: f"{limit.change_type}.{limit.field}"
 )
-def test_one_under_the_least_is_refused(requests, limit):
+def test_one_under_the_least_is_refused(requests: dict[str, dict[str, Any]], limit: Limit) -> None:
     request = copy.deepcopy(requests[limit.change_type])
     document = documents(limit, request)
-    empty = [] if isinstance(get(document, limit.field), list) else "a" * (limit.minimum - 1)
+    assert limit.minimum is not None
+    empty: object = [] if isinstance(get(document, limit.field), list) else "a" * (limit.minimum - 1)
     put(document, limit.field, empty)
     assert any(f"the least is {limit.minimum}." in said for said in violations(request))
 
@@ -177,7 +181,7 @@ def test_one_under_the_least_is_refused(requests, limit):
 @pytest.mark.parametrize(
     "limit", [limit for limit in LIMITS if limit.required], ids=lambda limit: f"{limit.change_type}.{limit.field}"
 )
-def test_a_required_field_that_is_missing_is_named(requests, limit):
+def test_a_required_field_that_is_missing_is_named(requests: dict[str, dict[str, Any]], limit: Limit) -> None:
     request = copy.deepcopy(requests[limit.change_type])
     put(documents(limit, request), limit.field, None)
     expected = f"{limit.field.rsplit('.', 1)[-1]} is missing; the Catalog requires it."
@@ -208,7 +212,9 @@ def test_a_required_field_that_is_missing_is_named(requests, limit):
         ("*", "ChangeSet[].Entity.Identifier", "prod 1", "it has to match"),
     ],
 )
-def test_other_rules_are_held_too(requests, change, field, value, sentence):
+def test_other_rules_are_held_too(
+    requests: dict[str, dict[str, Any]], change: str, field: str, value: Any, sentence: str
+) -> None:
     request = copy.deepcopy(requests[change])
     document = request if change == "*" else request["ChangeSet"][0]["DetailsDocument"]
     assert violations(request) == []
@@ -219,7 +225,7 @@ def test_other_rules_are_held_too(requests, change, field, value, sentence):
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_requests_of_a_release_pass_botocore_s_model(release, name):
+def test_the_requests_of_a_release_pass_botocore_s_model(release: Bundle, name: str) -> None:
     shape = (
         botocore.session.get_session()
         .get_service_model("marketplace-catalog")
@@ -232,7 +238,7 @@ def test_the_requests_of_a_release_pass_botocore_s_model(release, name):
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_the_requests_of_a_release_pass_the_catalog_s_published_shapes(release, name):
+def test_the_requests_of_a_release_pass_the_catalog_s_published_shapes(release: Bundle, name: str) -> None:
     """AWS publishes them on GitHub only (awslabs/aws-marketplace-catalog-api-shapes-for-python): where installed."""
     pytest.importorskip(SHAPES, reason="the Catalog's published shapes are not on PyPI; install them from GitHub")
     for change in json.loads(release.read(name))["ChangeSet"]:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def started(aws: stub.Aws) -> list[str]:
     return [change_set.request["Intent"] for change_set in aws.change_sets]
 
 
-def test_validating_checks_everything_and_applies_nothing(aws, bring, release):
+def test_validating_checks_everything_and_applies_nothing(aws: stub.Aws, bring: Publish, release: Bundle) -> None:
     lines: list[str] = []
     bring(lines=lines)
     assert started(aws) == ["VALIDATE"]
@@ -96,7 +97,7 @@ def test_validating_checks_everything_and_applies_nothing(aws, bring, release):
     ]
 
 
-def test_applying_validates_first_and_asks_in_between(aws, bring):
+def test_applying_validates_first_and_asks_in_between(aws: stub.Aws, bring: Publish) -> None:
     asked: list[tuple[str, list[str]]] = []
     bring(apply=True, confirm=lambda version: asked.append((version, started(aws))))
     assert asked == [("1.2.0", ["VALIDATE"])]
@@ -107,7 +108,7 @@ def test_applying_validates_first_and_asks_in_between(aws, bring):
     assert sent["ChangeSet"][0]["DetailsDocument"]["Version"]["VersionTitle"] == "1.2.0"
 
 
-def test_a_refused_confirmation_applies_nothing(aws, bring):
+def test_a_refused_confirmation_applies_nothing(aws: stub.Aws, bring: Publish) -> None:
     def refuse(_: str) -> None:
         raise BadInputError("Not confirmed: nothing was published.")
 
@@ -116,13 +117,13 @@ def test_a_refused_confirmation_applies_nothing(aws, bring):
     assert started(aws) == ["VALIDATE"]
 
 
-def test_published_twice_is_applied_once(aws, bring):
+def test_published_twice_is_applied_once(aws: stub.Aws, bring: Publish) -> None:
     first = bring(apply=True)
     assert bring(apply=True) == first
     assert started(aws) == ["VALIDATE", "APPLY"]
 
 
-def test_an_interrupted_run_is_taken_up_where_it_stopped(aws, bring):
+def test_an_interrupted_run_is_taken_up_where_it_stopped(aws: stub.Aws, bring: Publish) -> None:
     aws.will_end("SUCCEEDED")
     aws.will_end("PREPARING", "APPLYING", "APPLYING", "SUCCEEDED")
 
@@ -144,7 +145,9 @@ def test_an_interrupted_run_is_taken_up_where_it_stopped(aws, bring):
 @pytest.mark.parametrize(
     "operation", ["start_change_set", "describe_change_set", "describe_entity", "list_change_sets"]
 )
-def test_a_fault_that_passes_is_survived_and_nothing_is_started_twice(aws, bring, operation, fault):
+def test_a_fault_that_passes_is_survived_and_nothing_is_started_twice(
+    aws: stub.Aws, bring: Publish, operation: str, fault: stub.Fault
+) -> None:
     aws.faults[operation] = [fault, fault]
     bring()
     assert started(aws) == ["VALIDATE"]
@@ -152,13 +155,13 @@ def test_a_fault_that_passes_is_survived_and_nothing_is_started_twice(aws, bring
 
 
 @pytest.mark.parametrize("operation", ["s3 put", "s3 get", "batch_get_image", "get_caller_identity"])
-def test_a_connection_that_is_lost_once_is_tried_again(aws, bring, operation):
+def test_a_connection_that_is_lost_once_is_tried_again(aws: stub.Aws, bring: Publish, operation: str) -> None:
     aws.faults[operation] = [stub.LOST]
     bring()
     assert started(aws) == ["VALIDATE"]
 
 
-def test_throttling_without_end_is_said_in_one_sentence_and_can_be_run_again(aws, bring):
+def test_throttling_without_end_is_said_in_one_sentence_and_can_be_run_again(aws: stub.Aws, bring: Publish) -> None:
     aws.faults["describe_change_set"] = [stub.THROTTLED] * 7
     with pytest.raises(MarketplaceError, match=r"run the same command again.*AWS is throttling these calls"):
         bring()
@@ -166,7 +169,7 @@ def test_throttling_without_end_is_said_in_one_sentence_and_can_be_run_again(aws
     assert started(aws) == ["VALIDATE"]
 
 
-def test_a_connection_lost_for_good_is_said_in_one_sentence(aws, bring):
+def test_a_connection_lost_for_good_is_said_in_one_sentence(aws: stub.Aws, bring: Publish) -> None:
     aws.faults["start_change_set"] = [stub.LOST_ANSWER] * 7
     with pytest.raises(MarketplaceError, match="the connection to AWS was lost"):
         bring()
@@ -175,7 +178,7 @@ def test_a_connection_lost_for_good_is_said_in_one_sentence(aws, bring):
 
 
 @pytest.mark.parametrize("code", DOCUMENTED_ERRORS.split())
-def test_every_documented_error_is_explained(aws, bring, code):
+def test_every_documented_error_is_explained(aws: stub.Aws, bring: Publish, code: str) -> None:
     aws.will_end("PREPARING", "FAILED", errors=((code, "As the Catalog words it."),))
     with pytest.raises(MarketplaceError) as caught:
         bring(apply=True)
@@ -187,7 +190,7 @@ def test_every_documented_error_is_explained(aws, bring, code):
     assert started(aws) == ["VALIDATE"], "nothing is applied after a failed validation"
 
 
-def test_all_errors_of_a_change_set_are_said_and_unknown_ones_too(aws, bring):
+def test_all_errors_of_a_change_set_are_said_and_unknown_ones_too(aws: stub.Aws, bring: Publish) -> None:
     aws.will_end(
         "FAILED", errors=(("SCAN_ERROR", "CVE-1"), ("BRAND_NEW_CODE", "what it is")), failure_code="SERVER_FAULT"
     )
@@ -199,7 +202,7 @@ def test_all_errors_of_a_change_set_are_said_and_unknown_ones_too(aws, bring):
     assert new.startswith("BRAND_NEW_CODE: the Catalog has no documented meaning for it. Marketplace said: what it is.")
 
 
-def test_after_a_failure_the_same_command_starts_a_new_change_set(aws, bring):
+def test_after_a_failure_the_same_command_starts_a_new_change_set(aws: stub.Aws, bring: Publish) -> None:
     aws.will_end("FAILED", failure_code="SERVER_FAULT")
     with pytest.raises(MarketplaceError, match=r"Marketplace said: The change set failed\.$"):
         bring()
@@ -207,13 +210,15 @@ def test_after_a_failure_the_same_command_starts_a_new_change_set(aws, bring):
     assert [one.statuses for one in aws.change_sets] == [["FAILED"], ["SUCCEEDED"]]
 
 
-def test_a_cancelled_change_set_is_said_to_be(aws, bring):
+def test_a_cancelled_change_set_is_said_to_be(aws: stub.Aws, bring: Publish) -> None:
     aws.will_end("PREPARING", "CANCELLED")
     with pytest.raises(MarketplaceError, match="was cancelled; run the same command again"):
         bring()
 
 
-def test_a_change_set_that_never_ends_is_left_with_a_sentence(aws, bring, monkeypatch):
+def test_a_change_set_that_never_ends_is_left_with_a_sentence(
+    aws: stub.Aws, bring: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("storescp_cfn.marketplace.publish.PATIENCE_SECONDS", 2 * 3600)
     aws.will_end("PREPARING")
     waited: list[float] = []
@@ -233,7 +238,9 @@ def test_a_change_set_that_never_ends_is_left_with_a_sentence(aws, bring, monkey
         ({"missing": "linux/arm64"}, "for linux/arm64, which is not in the registry"),
     ],
 )
-def test_an_image_that_marketplace_would_refuse_is_refused_before_anything_is_uploaded(aws, bring, pushed, sentence):
+def test_an_image_that_marketplace_would_refuse_is_refused_before_anything_is_uploaded(
+    aws: stub.Aws, bring: Publish, pushed: dict[str, Any], sentence: str
+) -> None:
     aws.images.clear()
     aws.push("acme/storescp", pushed.pop("tag", "1.2.0"), **pushed)
     with pytest.raises(MarketplaceError, match=sentence) as caught:
@@ -243,38 +250,38 @@ def test_an_image_that_marketplace_would_refuse_is_refused_before_anything_is_up
     assert started(aws) == []
 
 
-def test_an_image_that_is_tagged_latest_too_is_refused(aws, bring):
+def test_an_image_that_is_tagged_latest_too_is_refused(aws: stub.Aws, bring: Publish) -> None:
     aws.images["acme/storescp"]["latest"] = aws.images["acme/storescp"]["1.2.0"]
     with pytest.raises(MarketplaceError, match="carries the tag `latest` too"):
         bring()
 
 
-def test_another_image_tagged_latest_does_no_harm(aws, bring):
+def test_another_image_tagged_latest_does_no_harm(aws: stub.Aws, bring: Publish) -> None:
     aws.push("acme/storescp", "latest", platforms=("linux/amd64",))
     bring()
     assert started(aws) == ["VALIDATE"]
 
 
-def test_a_repository_that_does_not_exist_is_named(aws, bring):
+def test_a_repository_that_does_not_exist_is_named(aws: stub.Aws, bring: Publish) -> None:
     aws.images.clear()
     with pytest.raises(MarketplaceError, match="there is no such repository in Marketplace's registry"):
         bring()
 
 
-def test_a_version_that_exists_is_refused(aws, bring):
+def test_a_version_that_exists_is_refused(aws: stub.Aws, bring: Publish) -> None:
     aws.versions = ["1.1.0", "1.2.0"]
     with pytest.raises(MarketplaceError, match=r"has a version 1\.2\.0 already.*package the next one"):
         bring()
     assert aws.buckets["acme-storescp"].objects == {}
 
 
-def test_another_account_s_product_is_refused(aws, bring, release, tmp_path):
+def test_another_account_s_product_is_refused(aws: stub.Aws, bring: Publish, release: Bundle, tmp_path: Path) -> None:
     anonymous = repackaged(release, tmp_path, "prod-unknown")
     with pytest.raises(MarketplaceError, match="this account has no such product"):
         bring(anonymous, product_id="prod-zzzz9999")
 
 
-def test_the_product_may_be_named_at_last(aws, bring, release, tmp_path):
+def test_the_product_may_be_named_at_last(aws: stub.Aws, bring: Publish, release: Bundle, tmp_path: Path) -> None:
     anonymous = repackaged(release, tmp_path, "prod-unknown")
     with pytest.raises(MarketplaceError, match="names no product: give --product-id"):
         bring(anonymous)
@@ -295,14 +302,16 @@ def repackaged(release: Bundle, folder: Path, product: str) -> Bundle:
     return load(copy)
 
 
-def test_a_template_that_is_there_already_is_not_written_again(aws, bring, release):
+def test_a_template_that_is_there_already_is_not_written_again(aws: stub.Aws, bring: Publish, release: Bundle) -> None:
     aws.buckets["acme-storescp"].objects[release.template_key] = release.read(release.template_file)
     lines: list[str] = []
     bring(lines=lines)
     assert "The template was uploaded before." in lines
 
 
-def test_other_bytes_at_the_template_s_key_are_never_overwritten(aws, bring, release):
+def test_other_bytes_at_the_template_s_key_are_never_overwritten(
+    aws: stub.Aws, bring: Publish, release: Bundle
+) -> None:
     aws.buckets["acme-storescp"].objects[release.template_key] = b"somebody else's"
     with pytest.raises(MarketplaceError, match=r"holds other bytes .*; nothing was overwritten"):
         bring()
@@ -318,7 +327,9 @@ def test_other_bytes_at_the_template_s_key_are_never_overwritten(aws, bring, rel
         (None, "there is no such bucket"),
     ],
 )
-def test_a_bucket_that_buyers_cannot_read_from_is_refused(aws, bring, bucket, sentence):
+def test_a_bucket_that_buyers_cannot_read_from_is_refused(
+    aws: stub.Aws, bring: Publish, bucket: stub.Bucket | None, sentence: str
+) -> None:
     aws.buckets.clear()
     if bucket:
         aws.buckets["acme-storescp"] = bucket
@@ -327,7 +338,7 @@ def test_a_bucket_that_buyers_cannot_read_from_is_refused(aws, bring, bucket, se
     assert started(aws) == []
 
 
-def test_a_template_that_cloudformation_refuses_is_not_proposed(aws, bring):
+def test_a_template_that_cloudformation_refuses_is_not_proposed(aws: stub.Aws, bring: Publish) -> None:
     aws.faults["validate_template"] = [stub.Fault("ValidationError")]
     with pytest.raises(MarketplaceError, match=r"Validating the template in us-east-1: AWS refused \(ValidationError"):
         bring()
@@ -335,13 +346,13 @@ def test_a_template_that_cloudformation_refuses_is_not_proposed(aws, bring):
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException"])
-def test_credentials_that_may_not_are_said_to(aws, bring, code):
+def test_credentials_that_may_not_are_said_to(aws: stub.Aws, bring: Publish, code: str) -> None:
     aws.faults["describe_entity"] = [stub.Fault(code, 403)]
     with pytest.raises(MarketplaceError, match=re.escape(codes.CALL_ERRORS[code])):
         bring()
 
 
-def test_another_open_change_of_the_product_is_said(aws, bring):
+def test_another_open_change_of_the_product_is_said(aws: stub.Aws, bring: Publish) -> None:
     aws.faults["start_change_set"] = [stub.Fault("ResourceInUseException", 423)]
     with pytest.raises(MarketplaceError, match="another change of this product is still under way"):
         bring()
@@ -350,7 +361,7 @@ def test_another_open_change_of_the_product_is_said(aws, bring):
 # The command line, as a process.
 
 
-def test_without_credentials_there_is_one_sentence(aws, release, pristine):
+def test_without_credentials_there_is_one_sentence(aws: stub.Aws, release: Bundle, pristine: Path) -> None:
     environment = aws.environment() | {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     ended = command(pristine, environment)("publish", str(release.folder))
     assert ended.returncode == 1
@@ -358,7 +369,7 @@ def test_without_credentials_there_is_one_sentence(aws, release, pristine):
     assert ended.stderr == f"Error: Asking AWS who you are: {what}.\n"
 
 
-def test_apply_without_a_terminal_needs_yes(aws, release, pristine):
+def test_apply_without_a_terminal_needs_yes(aws: stub.Aws, release: Bundle, pristine: Path) -> None:
     aws.outcomes = [(["SUCCEEDED"], [], ""), (["SUCCEEDED"], [], "")]
     run = command(pristine, aws.environment())
     refused = run("publish", str(release.folder), "--apply")
@@ -369,14 +380,16 @@ def test_apply_without_a_terminal_needs_yes(aws, release, pristine):
     assert done.stdout.endswith("Version 1.2.0 is published: change set changeset2.\n")
 
 
-def test_validate_is_the_default_and_says_so(aws, release, pristine):
+def test_validate_is_the_default_and_says_so(aws: stub.Aws, release: Bundle, pristine: Path) -> None:
     aws.outcomes = [(["SUCCEEDED"], [], "")]
     done = command(pristine, aws.environment())("publish", str(release.folder))
     assert done.stdout.endswith("would be accepted (nothing was published): change set changeset1.\n")
 
 
 @pytest.mark.parametrize("spoil", ["changed", "added", "removed", "unsummed"])
-def test_a_bundle_that_is_not_as_it_was_packaged_is_refused(aws, release, pristine, tmp_path, spoil):
+def test_a_bundle_that_is_not_as_it_was_packaged_is_refused(
+    aws: stub.Aws, release: Bundle, pristine: Path, tmp_path: Path, spoil: str
+) -> None:
     folder = Path(shutil.copytree(release.folder, tmp_path / "dist"))
     match spoil:
         case "changed":
@@ -424,7 +437,9 @@ def _read(terminal: int) -> bytes:
     ("typed", "ends", "intents"),
     [("1.2.0", 0, ["VALIDATE", "APPLY"]), ("yes", 1, ["VALIDATE"]), ("1.2", 1, ["VALIDATE"])],
 )
-def test_on_a_terminal_the_version_has_to_be_typed(aws, release, pristine, typed, ends, intents):
+def test_on_a_terminal_the_version_has_to_be_typed(
+    aws: stub.Aws, release: Bundle, pristine: Path, typed: str, ends: int, intents: list[str]
+) -> None:
     aws.outcomes = [(["SUCCEEDED"], [], ""), (["SUCCEEDED"], [], "")]
     environment = aws.environment() | {"PYTHONPATH": str(pristine / "src")}
     code, shown = on_a_terminal(pristine, environment, ["publish", str(release.folder), "--apply"], typed)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from storescp_cfn.marketplace import bundle
 from tests.testkit.release_checkout import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/release.yml"
@@ -44,7 +45,7 @@ def dry_run(target: str) -> str:
     return re.sub(r"\s*\\\n\s*", " ", done.stdout)
 
 
-def test_every_step_is_a_target_of_the_makefile_or_a_published_action(steps):
+def test_every_step_is_a_target_of_the_makefile_or_a_published_action(steps: list[dict[str, Any]]) -> None:
     assert all(("run" in step) != ("uses" in step) for step in steps)
     commands = [step["run"] for step in steps if "run" in step]
     assert [command for command in commands if not re.fullmatch(r"make [a-z-]+", command)] == []
@@ -54,7 +55,7 @@ def test_every_step_is_a_target_of_the_makefile_or_a_published_action(steps):
     ] == []
 
 
-def test_the_order_is_check_build_scan_package_validate_and_nothing_is_applied(steps):
+def test_the_order_is_check_build_scan_package_validate_and_nothing_is_applied(steps: list[dict[str, Any]]) -> None:
     commands = [step["run"].removeprefix("make ") for step in steps if "run" in step]
     assert commands == [
         "lint",
@@ -67,21 +68,21 @@ def test_the_order_is_check_build_scan_package_validate_and_nothing_is_applied(s
     ]
 
 
-def test_only_a_version_s_tag_starts_it_and_it_may_write_nothing():
+def test_only_a_version_s_tag_starts_it_and_it_may_write_nothing() -> None:
     workflow = yaml.safe_load(WORKFLOW.read_text())
     assert workflow[True] == {"push": {"tags": ["v[0-9]+.[0-9]+.[0-9]+"]}}, "YAML 1.1 reads `on` as true"
     assert workflow["permissions"] == {"contents": "read", "id-token": "write"}
     assert set(RELEASE) <= set(workflow["env"])
 
 
-def test_the_image_is_built_for_both_architectures_without_attestations():
+def test_the_image_is_built_for_both_architectures_without_attestations() -> None:
     command = dry_run("release-image")
     assert "--platform linux/amd64,linux/arm64 --provenance=false --sbom=false --push" in command
     assert f'--tag "{RELEASE["REPOSITORY"]}:1.2.0"' in command
     assert f'--build-arg BASE="{RELEASE["BASE"]}"' in command
 
 
-def test_package_and_publish_get_what_the_workflow_knows():
+def test_package_and_publish_get_what_the_workflow_knows() -> None:
     command = dry_run("package")
     assert f'storescp-cfn package --version "1.2.0" --image "{RELEASE["REPOSITORY"]}:1.2.0"' in command
     assert (
@@ -91,7 +92,7 @@ def test_package_and_publish_get_what_the_workflow_knows():
     assert "storescp-cfn publish dist/ --validate" in dry_run("publish-validate")
 
 
-def test_the_checklist_names_targets_and_files_that_exist(release):
+def test_the_checklist_names_targets_and_files_that_exist(release: bundle.Bundle) -> None:
     text = CHECKLIST.read_text()
     named = {word for words in re.findall(r"`make ([a-z -]+)`", text) for word in words.split()}
     assert named and named <= targets()

@@ -17,7 +17,8 @@ CASES = [(name, value) for name, values in GOOD.items() for value in values]
 
 
 def stack(**values: str) -> dict[str, Any]:
-    return evaluation.resolved(TEMPLATE, {**modes.EXAMPLE_NETWORK, **values}, FACTS)["Resources"]
+    resources: dict[str, Any] = evaluation.resolved(TEMPLATE, {**modes.EXAMPLE_NETWORK, **values}, FACTS)["Resources"]
+    return resources
 
 
 def receiver_environment(resources: dict[str, Any]) -> dict[str, str]:

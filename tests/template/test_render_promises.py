@@ -53,7 +53,8 @@ FIXED_NAMES = {
 
 @pytest.fixture(scope="module")
 def template() -> dict[str, Any]:
-    return json.loads(render().to_json())
+    rendered: dict[str, Any] = json.loads(render().to_json())
+    return rendered
 
 
 def test_render_looks_at_nothing_outside_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,12 @@ from tests.testkit.template_values import FACTS, TEMPLATE
 MODES = modes.modes()
 
 
-def left(mode: modes.Mode | None = None, **values: str) -> dict[str, Any]:
+def left(mode: modes.Mode | None = None, /, **values: str) -> dict[str, Any]:
     """The resources of a stack in a mode, with other values given."""
     chosen = mode.parameters if mode else {}
-    return evaluation.resolved(TEMPLATE, {**modes.EXAMPLE_NETWORK, **chosen, **values}, FACTS)["Resources"]
+    stack = evaluation.resolved(TEMPLATE, {**modes.EXAMPLE_NETWORK, **chosen, **values}, FACTS)
+    resources: dict[str, Any] = stack["Resources"]
+    return resources
 
 
 def attributes(resource: dict[str, Any], name: str) -> dict[str, Any]:
@@ -271,6 +273,7 @@ def test_every_statement_has_a_sid_of_its_own_and_a_reason() -> None:
 
 
 def trust(role: str) -> dict[str, Any]:
+    statement: dict[str, Any]
     (statement,) = left()[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     return statement
 

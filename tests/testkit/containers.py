@@ -1,9 +1,10 @@
-"""The built image run as a Fargate task runs it, through `scripts/image engine`: docker, or podman with runc."""
+"""The built image run as a Fargate task runs it, through `scripts/image.py engine`: docker, or podman with runc."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-ENGINE = (str(ROOT / "scripts/image"), "engine")
+ENGINE = (sys.executable, str(ROOT / "scripts/image.py"), "engine")
 
 
 def engine(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:

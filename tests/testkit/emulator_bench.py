@@ -103,8 +103,9 @@ class Bench:
         return str(self.client.start_dicom_import_job(**request)["jobId"])
 
     def job(self, job_id: str) -> dict[str, Any]:
-        answer: dict[str, Any] = self.client.get_dicom_import_job(datastoreId=self.datastore_id, jobId=job_id)
-        return answer["jobProperties"]
+        answer = self.client.get_dicom_import_job(datastoreId=self.datastore_id, jobId=job_id)
+        properties: dict[str, Any] = answer["jobProperties"]
+        return properties
 
     def run(self, prefix: str = "b/") -> dict[str, Any]:
         """Start a job, let it end, and return its properties."""

@@ -60,6 +60,9 @@ THROTTLED = Fault("ThrottlingException")
 LOST = Fault("", status=0)
 LOST_ANSWER = Fault("", status=0, after_the_work=True)
 
+# What becomes of a change set: its statuses one after another, its errors, its failure code.
+_Outcome = tuple[list[str], list[dict[str, str]], str]
+
 
 @dataclass
 class Bucket:
@@ -102,7 +105,7 @@ class Aws(ThreadingHTTPServer):
         self.images: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
         self.versions: list[str] = []
         self.change_sets: list[ChangeSet] = []
-        self.outcomes: list[tuple[list[str], list[dict[str, str]], str]] = []
+        self.outcomes: list[_Outcome] = []
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.calls: list[str] = []
 
@@ -176,9 +179,9 @@ class Aws(ThreadingHTTPServer):
         return {"Account": ACCOUNT, "UserId": "AIDA", "Arn": f"arn:aws:iam::{ACCOUNT}:user/seller"}
 
     def validate_template(self, given: dict[str, Any]) -> dict[str, Any]:
-        bucket, key = re.fullmatch(
-            r"https://([^.]+)\.s3\.us-east-1\.amazonaws\.com/(.+)", given["TemplateURL"]
-        ).groups()
+        match = re.fullmatch(r"https://([^.]+)\.s3\.us-east-1\.amazonaws\.com/(.+)", given["TemplateURL"])
+        assert match
+        bucket, key = match.groups()
         if key not in self.buckets[bucket].objects:
             raise _Refusal("ValidationError", 400, f"S3 error: The specified key does not exist: {key}")
         return {"Description": "StoreSCP"}
@@ -232,7 +235,7 @@ class Aws(ThreadingHTTPServer):
                 return {"ChangeSetId": known.identifier}
         if any(one.statuses[0] in ("PREPARING", "APPLYING") for one in self.change_sets):
             raise _Refusal("ResourceInUseException", 423, f"Entity {PRODUCT} is locked by another change set")
-        default = (["PREPARING", "APPLYING", "SUCCEEDED"], [], "CLIENT_ERROR")
+        default: _Outcome = (["PREPARING", "APPLYING", "SUCCEEDED"], [], "CLIENT_ERROR")
         statuses, errors, failure_code = self.outcomes.pop(0) if self.outcomes else default
         self.change_sets.append(ChangeSet(given, list(statuses), errors, failure_code, len(self.change_sets) + 1))
         return {"ChangeSetId": self.change_sets[-1].identifier}

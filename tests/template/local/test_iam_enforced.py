@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -324,7 +324,7 @@ def test_the_receivers_keys_open_nothing_but_its_two_prefixes(trials: Trials) ->
     landing = trials.deployed.landing_bucket
     s3.put_object(Bucket=landing, Key="incoming/unrecognized", Body=b"x")
     trials.stack.client("s3").delete_object(Bucket=landing, Key="incoming/unrecognized")
-    refused = [
+    refused: list[Callable[[], object]] = [
         lambda: s3.put_object(Bucket=landing, Key="quarantine/x", Body=b"x"),
         lambda: s3.get_object(Bucket=landing, Key="incoming/unrecognized"),
         lambda: s3.list_objects_v2(Bucket=landing),

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Copy import_lambda/index.py into the template library as a constant, so that rendering reads no file."""
 
 import sys

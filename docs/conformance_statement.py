@@ -1,12 +1,11 @@
-#!/usr/bin/env python3
-"""conformance-statement [--check] - renew the tables of docs/conformance-statement.md from the receiver's code.
+"""conformance_statement.py [--check] - renew the tables of docs/conformance-statement.md from the receiver's code.
 
 With --check nothing is written; exit 1 tells that the page is not fresh.
 """
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pydicom.uid import UID
@@ -37,7 +36,7 @@ SOURCES = {1: "service-user", 2: "service-provider (ACSE)", 3: "service-provider
 ABOUT_TIME = {"ARTIM_TIMEOUT", "DIMSE_TIMEOUT", "NETWORK_TIMEOUT", "STOP_SECONDS"}
 
 
-def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [heads, tuple("---" for _ in heads), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
@@ -130,7 +129,7 @@ def main() -> int:
     fresh = renewed(page)
     if sys.argv[1:] == ["--check"]:
         if page != fresh:
-            print(f"{PAGE.name} is not fresh: run scripts/conformance-statement", file=sys.stderr)
+            print(f"{PAGE.name} is not fresh: run docs/conformance_statement.py", file=sys.stderr)
         return int(page != fresh)
     PAGE.write_text(fresh, encoding="utf-8")
     return 0

@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""licences SBOM - print the third-party licence list of an image as Markdown, from its CycloneDX SBOM."""
+"""licences.py SBOM - print the third-party licence list of an image as Markdown, from its CycloneDX SBOM."""
 
 import json
 import sys
