@@ -39,7 +39,7 @@ def test_a_program_is_found_where_the_environment_says_that_it_is(
 
 
 def test_what_cannot_be_installed_is_named_with_the_command_that_does_it(tmp_path: Path) -> None:
-    done = run("system_packages.py", "dcmtk:/no/such/file", PATH=str(tmp_path))
+    done = run("system_packages.py", "dcmtk:/usr/bin/no-such-program", PATH=str(tmp_path))
     assert done.returncode == 1
     assert "sudo apt-get install dcmtk; Fedora: sudo dnf install dcmtk" in done.stderr
     assert "Traceback" not in done.stderr
