@@ -5,38 +5,57 @@ for it. The replacement happens before the receiver's workers are forked.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeVar
 
 from storescp import __main__, server
-from storescp.store import Store
+from storescp.store import StoreHealth
+
+T = TypeVar("T")
 
 
-class NullStore(Store):
-    """Answers at once for everything; of a streamed object it pulls the chunks."""
+class NullStore:
+    """A store, and its own upload, that answers at once for everything."""
 
     def __init__(self) -> None:
-        super().__init__(None, answer_seconds=60)
+        self.answer_seconds = 60.0
+        self.health = StoreHealth()
 
-    def put(self, key: str, data: memoryview) -> asyncio.Future[Any]:
-        return _done()
+    def put(self, key: str, chunks: Sequence[memoryview]) -> asyncio.Future[str]:
+        return _done("")
 
-    def put_stream(self, key: str, chunks: AsyncIterator[memoryview]) -> asyncio.Future[Any]:
-        return asyncio.ensure_future(_exhaust(chunks))
+    async def begin_upload(self, key: str) -> "NullStore":
+        return self
 
-    def create(self, key: str, data: bytes) -> asyncio.Future[Any]:
-        return _done()
+    def put_part(self, number: int, chunks: Sequence[memoryview]) -> asyncio.Future[None]:
+        return _done(None)
+
+    def complete(self) -> asyncio.Future[str]:
+        return _done("")
+
+    def abort(self) -> asyncio.Future[None]:
+        return _done(None)
+
+    async def create(self, key: str, data: bytes) -> None:
+        return
+
+    async def get(self, key: str) -> bytes:
+        return b""
+
+    async def list(self, prefix: str) -> list[str]:
+        return []
+
+    async def probe_write(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        return
 
 
-def _done() -> asyncio.Future[Any]:
-    future = asyncio.get_running_loop().create_future()
-    future.set_result(None)
+def _done(result: T) -> asyncio.Future[T]:
+    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    future.set_result(result)
     return future
-
-
-async def _exhaust(chunks: AsyncIterator[memoryview]) -> None:
-    async for _ in chunks:
-        pass
 
 
 if __name__ == "__main__":

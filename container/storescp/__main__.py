@@ -30,9 +30,6 @@ def main() -> None:
         tls = server_context(settings)
     except SettingError as error:
         _fail(str(error), EXIT_USAGE)
-    # obstore's runtime would start a thread a core in each worker, and there is a worker a core: one thread a worker
-    # stores the same with a third less CPU.
-    os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
     if settings.product_code:
         _register_usage(settings.product_code)
     raise_descriptor_limit()

@@ -17,9 +17,9 @@ from storescp.log import Log
 from storescp.memory import LARGEST_BUFFER, MemoryBudget
 from storescp.metrics import Metrics
 from storescp.part10 import encode_file_meta_information
-from storescp.store import Store, UploadAbandoned
+from storescp.store import Store, StoreError
 from storescp.uids import is_usable_uid
-from storescp.upload import CHUNK_BYTES, Upload, release
+from storescp.upload import CHUNK_BYTES, Upload, UploadAbandoned, stream
 
 # HealthImaging imports no larger file (endpoints and quotas, "Maximum size of each P10 file").
 MAXIMUM_OBJECT_BYTES: Final = 10_000_000_000
@@ -185,12 +185,12 @@ class IncomingObject:
         key = self._choose_key(self._service.batches.shared, self.size)
         self._put_began = time.perf_counter()
         self._view = self._view[: self._used]
-        self._follow(self._service.store.put(key, self._view))
+        self._follow(self._service.store.put(key, (self._view,)))
 
     def _begin_upload(self) -> None:
         key = self._choose_key(self._lane, 0)
         self._upload = Upload(self._service.memory, self._on_room)
-        self._follow(self._service.store.put_stream(key, self._upload))
+        self._follow(self._service.loop.create_task(stream(self._service.store, key, self._upload)))
 
     def _follow(self, future: "asyncio.Future[Any]") -> None:
         self._future = future
@@ -262,7 +262,6 @@ class IncomingObject:
 
     def _drop_buffer(self, is_unused: bool) -> None:
         if self._buffer is not None:
-            self._view.release()
             self._service.memory.give_back(self._buffer, is_unused)
             self._buffer = None
             self._view = memoryview(b"")
@@ -303,18 +302,17 @@ class IncomingObject:
             self._on_room()
 
     def _let_go(self) -> None:
-        """Give the memory back; a store that failed may still hold a view of it."""
+        """Give the memory back: the store does not touch it any more."""
         if self._upload is not None:
             self._upload.close()
-        elif self._buffer is not None:
-            is_unused = release(self._view)
-            self._service.memory.give_back(self._buffer, is_unused)
-            self._buffer = None
+        else:
+            self._drop_buffer(is_unused=True)
 
     def _describe(self, error: BaseException | None) -> str:
         if error is None:
             return ""
         if isinstance(error, UploadAbandoned):
             return "Object was not completed"
-        self._service.log.error("store failed", error=type(error).__name__, detail=str(error)[:1000])
+        code = error.code if isinstance(error, StoreError) else type(error).__name__
+        self._service.log.error("store failed", code=code)
         return "Object store failed; keep the instance and send it again"

@@ -241,9 +241,9 @@ class Receiver:
                 await self._store.create(key, manifest)
             except AlreadyExistsError:
                 break  # by an attempt of ours whose answer was lost: no other process knows this batch
-            except (StoreError, OSError) as error:
+            except StoreError as error:
                 self.storage.metrics.count("ManifestFailures")
-                self._log.error("manifest not written", batch=batch.batch_id, detail=str(error)[:1000])
+                self._log.error("manifest not written", batch=batch.batch_id, code=error.code)
                 await asyncio.sleep(_MANIFEST_BACKOFF_SECONDS[min(attempt, len(_MANIFEST_BACKOFF_SECONDS) - 1)])
                 attempt += 1
             else:
@@ -269,9 +269,9 @@ class Receiver:
 
         Once it could, a failure is answered to the sender: taking us out of service would not mend the store.
         """
-        while trouble := await self._store.unreachable_because():
+        while trouble := await self._store.probe_write():
             self._store_trouble = trouble
-            self._log.error("store not reached", detail=trouble[:1000])
+            self._log.error("store not reached", detail=trouble)
             await asyncio.sleep(_STORE_RETRY_SECONDS)
         self._store_trouble = ""
 
@@ -294,6 +294,7 @@ class Receiver:
         for task in self._manifests:
             task.cancel()
         await self._close_connections()
+        await self._store.close()
         self.write_metrics()
 
     async def _close_connections(self) -> None:

@@ -1,133 +1,142 @@
-"""Where objects go: one code path for a bucket and for a folder (obstore)."""
+"""Where objects go: what the receiver asks of a store, whether that is a bucket or a folder."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterator, Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, S3Store
-
-from storescp.keys import INCOMING
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from asyncio import Future
 
     from storescp.settings import Settings
 
-__all__ = ["AlreadyExistsError", "Store", "StoreError", "UploadAbandoned", "open_store"]
-
-StoreError = BaseError
 PART_BYTES: Final = 5 * 1024 * 1024  # the least that S3 allows for a part (S3 User Guide, "multipart upload limits")
-PARTS_AT_ONCE: Final = 2
-_PROBE_KEY: Final = f"{INCOMING}/probe"
-_MAXIMUM_RETRIES: Final = 4
+MAXIMUM_PARTS: Final = 10_000
+_UNREADY_SECONDS: Final = 60.0
 # Of DIMSE_TIMEOUT: the rest is for the way of our answer, and a request that hangs is tried once more.
 _ANSWER_SHARE: Final = 0.9
-_REQUEST_SHARE: Final = 0.4
+_TRY_SHARE: Final = 0.4
 
 
-class UploadAbandoned(Exception):
-    """Raised by the chunks of an upload that is not to be completed; the store discards what it has of it."""
+class StoreError(Exception):
+    """The store did not confirm what was asked of it.
+
+    `code` names the reason, for logs: an error code of S3, an HTTP status or a fault of the connection. Words of
+    the store are not kept, because they may quote what was sent.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
-class Store:
-    """Writes objects. Every method returns a future that is done when the store has answered for all of it."""
+class AlreadyExistsError(StoreError):
+    """There is an object of that key already."""
 
-    def __init__(self, backend: Any, answer_seconds: float) -> None:
-        self._backend = backend
-        self.answer_seconds = answer_seconds
+    def __init__(self) -> None:
+        super().__init__("AlreadyExists")
 
-    def put(self, key: str, data: memoryview) -> Future[Any]:
-        """Write an object that is whole in memory; `data` must not change until the future is done."""
-        return obstore.put_async(self._backend, key, data, use_multipart=False)  # type: ignore[return-value]
 
-    def put_stream(self, key: str, chunks: AsyncIterator[memoryview]) -> Future[Any]:
-        """Write an object in parts, while it arrives; an exception from `chunks` discards it."""
-        return obstore.put_async(  # type: ignore[return-value]
-            self._backend,
-            key,
-            chunks,
-            use_multipart=True,
-            chunk_size=PART_BYTES,
-            max_concurrency=PARTS_AT_ONCE,
-        )
+class MultipartUpload(Protocol):
+    """An object that is written in parts, and that nobody sees before it is complete."""
 
-    def create(self, key: str, data: bytes) -> Future[Any]:
-        """Write an object unless there is one, then the future raises `AlreadyExistsError`."""
-        return obstore.put_async(self._backend, key, data, mode="create")  # type: ignore[return-value]
+    def put_part(self, number: int, chunks: Sequence[memoryview]) -> Future[None]:
+        """Write part `number` (from 1 to `MAXIMUM_PARTS`); all but the last have `PART_BYTES` or more.
 
-    async def unreachable_because(self) -> str:
-        """Try whether objects can be written, without writing any; return what is in the way, or nothing.
-
-        A multipart upload is begun and abandoned: it needs the permissions that storing needs (s3:PutObject,
-        s3:AbortMultipartUpload) and nothing becomes visible. A folder was tried when it was prepared.
+        The chunks must not change until the future is done. Raises `StoreError` (from the future).
         """
-        if not isinstance(self._backend, S3Store):
-            return ""
-        try:
-            await self.put_stream(_PROBE_KEY, _abandon())
-        except UploadAbandoned:
-            return ""
-        except (BaseError, OSError) as error:
-            return f"the store cannot be written: {error}"
-        return "the store completed an upload that was abandoned"
+
+    def complete(self) -> Future[str]:
+        """Make the object of the parts visible, unless there is one of that key; return its ETag.
+
+        Raises `StoreError` (from the future): the object was not confirmed.
+        """
+
+    def abort(self) -> Future[None]:
+        """Discard the parts, as well as the store lets us; nothing is raised."""
 
 
-async def _abandon() -> AsyncIterator[memoryview]:
-    raise UploadAbandoned
-    yield memoryview(b"")  # makes it a generator
+class StoreHealth:
+    """Whether the store has answered lately; times are seconds of a monotonic clock."""
+
+    def __init__(self) -> None:
+        self._failing_since: float | None = None
+        self._code = ""
+
+    def succeeded(self) -> None:
+        """The store did what it was asked."""
+        self._failing_since = None
+
+    def failed(self, code: str, monotonic_now: float) -> None:
+        """The store failed; `code` is that of the `StoreError`."""
+        if self._failing_since is None:
+            self._failing_since = monotonic_now
+        self._code = code
+
+    def is_failing(self) -> bool:
+        """Whether the last thing that was asked failed."""
+        return self._failing_since is not None
+
+    def not_ready_reason(self, monotonic_now: float) -> str:
+        """Why no association should come here: a minute of failures without a success; empty if there is no reason."""
+        if self._failing_since is None or monotonic_now - self._failing_since < _UNREADY_SECONDS:
+            return ""
+        return f"the store has confirmed nothing for {_UNREADY_SECONDS:.0f} seconds: {self._code}"
+
+
+class Store(Protocol):
+    """Writes objects, each of them once. No key is ever written over."""
+
+    answer_seconds: float  # in which a call has succeeded or failed, further tries included
+    health: StoreHealth
+
+    def put(self, key: str, chunks: Sequence[memoryview]) -> Future[str]:
+        """Write an object and return its ETag, or "" if that is not known.
+
+        The chunks must not change until the future is done; cancelling it ends the request. No other process may
+        write that key: an object that is found there after a try of ours whose answer was lost is taken for ours.
+        Raises `StoreError` (from the future): the object was not confirmed.
+        """
+
+    async def begin_upload(self, key: str) -> MultipartUpload:
+        """Begin to write an object in parts. Raises `StoreError`."""
+
+    async def create(self, key: str, data: bytes) -> None:
+        """Write an object that others may want to write, too.
+
+        Raises `AlreadyExistsError`: there is one, perhaps by a try of ours whose answer was lost. Raises `StoreError`.
+        """
+
+    async def get(self, key: str) -> bytes:
+        """Read a (small) object. Raises `StoreError`, with code NoSuchKey if there is none."""
+
+    async def list(self, prefix: str) -> list[str]:
+        """Return all keys that begin with `prefix`, in order. Raises `StoreError`."""
+
+    async def probe_write(self) -> str:
+        """Try whether objects can be written, without writing any; return what is in the way, or nothing."""
+
+    async def close(self) -> None:
+        """Leave aborts of uploads a moment to be done; then give up all connections."""
 
 
 def prepare_folder(settings: Settings) -> None:
-    """Make the folder, if there is no bucket; raises `OSError` if objects cannot be written there."""
+    """Make the folder, if there is no bucket. Raises `OSError`: objects cannot be written there."""
     if not settings.dicom_bucket:
-        Path(settings.storage_dir).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=settings.storage_dir):
-            pass
+        from storescp.folder import prepare
+
+        prepare(Path(settings.storage_dir))
 
 
 def open_store(settings: Settings, environment: Mapping[str, str]) -> Store:
-    """Open the bucket or the folder that the settings name.
-
-    Credentials are found the way AWS's SDKs find them: environment, the task's credentials endpoint, the
-    instance's. Nothing is contacted here.
-    """
+    """Open the bucket or the folder that the settings name; to be called in the event loop. Nothing is contacted."""
     answer_seconds = settings.dimse_timeout * _ANSWER_SHARE
     if settings.dicom_bucket:
-        return Store(_open_bucket(settings, environment), answer_seconds)
-    return Store(LocalStore(Path(settings.storage_dir)), answer_seconds)
+        from storescp.s3.bucket import open_bucket
 
+        try_seconds = settings.dimse_timeout * _TRY_SHARE
+        return open_bucket(settings.dicom_bucket, settings.endpoint_url, environment, answer_seconds, try_seconds)
+    from storescp.folder import Folder
 
-def _open_bucket(settings: Settings, environment: Mapping[str, str]) -> S3Store:
-    endpoint = settings.endpoint_url
-    request_seconds = settings.dimse_timeout * _REQUEST_SHARE
-    options: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
-    if "AWS_REGION" not in environment and "AWS_DEFAULT_REGION" not in environment:
-        options["region"] = "us-east-1"
-    return S3Store(
-        settings.dicom_bucket,
-        # TLS protects the bytes on their way; hashing them for the signature as well costs as much as the rest.
-        unsigned_payload=True,
-        conditional_put="etag",
-        client_options={
-            "allow_http": endpoint.startswith("http://"),
-            "connect_timeout": timedelta(seconds=min(5.0, request_seconds)),
-            "timeout": timedelta(seconds=request_seconds),
-            "pool_idle_timeout": timedelta(seconds=15),
-        },
-        retry_config={
-            "max_retries": _MAXIMUM_RETRIES,
-            "retry_timeout": timedelta(seconds=settings.dimse_timeout * _ANSWER_SHARE),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=5),
-                "base": 2,
-            },
-        },
-        **options,
-    )
+    return Folder(Path(settings.storage_dir), answer_seconds)

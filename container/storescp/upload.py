@@ -1,15 +1,20 @@
-"""An object on its way into the store while it still arrives: what the store pulls the chunks from."""
+"""An object on its way into the store while it still arrives: what is pulled into the parts of an upload."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from storescp.memory import MemoryBudget
-from storescp.store import PART_BYTES, UploadAbandoned
+from storescp.store import PART_BYTES, MultipartUpload, Store
 
+PARTS_AT_ONCE: Final = 2
 CHUNK_BYTES: Final = 1024 * 1024
 _BACKLOG_LIMIT: Final = 4 * CHUNK_BYTES
+
+
+class UploadAbandoned(Exception):
+    """The object is not to be completed; the store discards what it has of it."""
 
 
 class Upload:
@@ -19,7 +24,7 @@ class Upload:
         self._memory = memory
         self._on_room = on_room
         self._chunks: deque[tuple[bytearray, memoryview]] = deque()
-        self._handed_over: deque[tuple[bytearray, memoryview]] = deque()
+        self._handed_over: dict[int, tuple[bytearray, memoryview]] = {}  # by the view's identity
         self._puller: asyncio.Future[None] | None = None
         self._backlog_bytes = 0
         self._is_complete = False
@@ -33,8 +38,7 @@ class Upload:
     @property
     def frees_memory_soon(self) -> bool:
         """Whether memory comes back without another byte being received."""
-        self._collect()
-        held = sum(len(view) for _, view in self._handed_over)
+        held = sum(len(view) for _, view in self._handed_over.values())
         return self._is_complete or bool(self._chunks) or held > PART_BYTES + CHUNK_BYTES
 
     def push(self, buffer: bytearray, used: int) -> None:
@@ -55,19 +59,23 @@ class Upload:
 
     def close(self) -> None:
         """Give all memory back: the store is done with the object."""
-        self._handed_over.extend(self._chunks)
+        for buffer, _ in (*self._handed_over.values(), *self._chunks):
+            self._memory.give_back(buffer, is_unused=True)
+        self._handed_over.clear()
         self._chunks.clear()
         self._backlog_bytes = 0
-        self._collect()
-        for buffer, _ in self._handed_over:
-            self._memory.give_back(buffer, is_unused=False)
-        self._handed_over.clear()
+
+    def give_back(self, chunks: Sequence[memoryview]) -> None:
+        """Give the memory of chunks back that the store has."""
+        for chunk in chunks:
+            held = self._handed_over.pop(id(chunk), None)
+            if held is not None:
+                self._memory.give_back(held[0], is_unused=True)
 
     def __aiter__(self) -> "Upload":
         return self
 
     async def __anext__(self) -> memoryview:
-        self._collect()
         while not self._chunks or self._is_abandoned:
             if self._is_abandoned:
                 raise UploadAbandoned
@@ -76,7 +84,7 @@ class Upload:
             self._puller = asyncio.get_running_loop().create_future()
             await self._puller
         chunk = self._chunks.popleft()
-        self._handed_over.append(chunk)
+        self._handed_over[id(chunk[1])] = chunk
         was_full = self.is_full
         self._backlog_bytes -= len(chunk[1])
         if was_full and not self.is_full:
@@ -87,20 +95,42 @@ class Upload:
         if self._puller is not None and not self._puller.done():
             self._puller.set_result(None)
 
-    def _collect(self) -> None:
-        """Give back the buffers that the store has let go of, which shows in their views."""
-        while self._handed_over:
-            buffer, view = self._handed_over[0]
-            if not release(view):
-                return
-            self._handed_over.popleft()
-            self._memory.give_back(buffer, is_unused=True)
 
+async def stream(store: Store, key: str, upload: Upload) -> str:
+    """Write an object in parts while it arrives, `PARTS_AT_ONCE`; return its ETag.
 
-def release(view: memoryview) -> bool:
-    """Release a view unless somebody else, the store, still uses it."""
+    Raises `UploadAbandoned`, `StoreError`: the parts are discarded.
+    """
+    target = await store.begin_upload(key)
+    under_way: set[asyncio.Future[None]] = set()
     try:
-        view.release()
-    except BufferError:
-        return False
-    return True
+        number, part, size = 0, [], 0
+        async for chunk in upload:
+            part.append(chunk)
+            size += len(chunk)
+            if size < PART_BYTES:
+                continue
+            if len(under_way) >= PARTS_AT_ONCE:
+                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                for future in done:
+                    future.result()
+            number += 1
+            under_way.add(_put_part(target, number, part, upload))
+            part, size = [], 0
+        if part:
+            under_way.add(_put_part(target, number + 1, part, upload))
+        await asyncio.gather(*under_way)
+        return await target.complete()
+    except BaseException:
+        for future in under_way:
+            future.cancel()
+        if under_way:
+            await asyncio.wait(under_way)
+        target.abort()
+        raise
+
+
+def _put_part(target: MultipartUpload, number: int, part: list[memoryview], upload: Upload) -> asyncio.Future[None]:
+    future = target.put_part(number, part)
+    future.add_done_callback(lambda done: upload.give_back(part))
+    return future

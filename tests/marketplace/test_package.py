@@ -115,7 +115,7 @@ def test_the_parts_list_names_every_locked_dependency_with_its_hashes_and_licenc
     parts = json.loads(release.read("sbom.cdx.json"))
     libraries = {part["name"]: part for part in parts["components"] if part["type"] == "library"}
     assert set(libraries) == {dependency.name for dependency in software.locked(lock)}
-    assert {"obstore", "uvloop"} <= set(libraries)
+    assert "uvloop" in libraries
     hashes = {
         item["content"]
         for part in libraries.values()
@@ -276,9 +276,9 @@ def test_a_template_that_carries_another_importer_is_refused(checkout: Path) -> 
 
 def test_a_dependency_without_hash_or_licence_is_refused(checkout: Path) -> None:
     lock = checkout / "container/requirements.lock"
-    lock.write_text("obstore==0.12.1\n")
+    lock.write_text("uvloop==0.23.0\n")
     git(checkout, "commit", "--all", "--message", "Unlock")
-    refused(checkout, "has a line that is not name==version with hashes: 'obstore==0.12.1'")
+    refused(checkout, "has a line that is not name==version with hashes: 'uvloop==0.23.0'")
     lock.write_text(f"Un_Known==1.0 --hash=sha256:{'0' * 64}\n")
     git(checkout, "commit", "--all", "--message", "Lock")
     refused(checkout, "names un-known, whose licence is unknown")
