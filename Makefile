@@ -48,7 +48,6 @@ test: install system-packages ## Run all tests
 
 .PHONY: render
 render: install ## Write the rendered template below templates/
-	@$(BIN)/python scripts/embed_importer.py
 	@$(BIN)/storescp-cfn render-template --format yaml --output templates/storescp.yaml
 
 .PHONY: docs
@@ -85,8 +84,8 @@ bench: install system-packages ## Measure the receiver beside its peers (ROWS="c
 	@$(SYSTEM_PACKAGES) orthanc:/usr/sbin/Orthanc
 	@$(BIN)/python -m pip install --quiet --requirement benchmarks/requirements.txt
 	@$(BIN)/python -m benchmarks.receive $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
-	@PYTHONPATH=.:import_lambda $(BIN)/python -m benchmarks.import_latency
-	@PYTHONPATH=.:import_lambda $(BIN)/python -m benchmarks.import_year $(if $(QUICK),--days 7)
+	@PYTHONPATH=. $(BIN)/python -m benchmarks.import_latency
+	@PYTHONPATH=. $(BIN)/python -m benchmarks.import_year $(if $(QUICK),--days 7)
 
 .PHONY: interop
 interop: install system-packages ## Send from five implementations, plain and over TLS; writes docs/interoperability.md

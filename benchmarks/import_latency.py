@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-import index
+from import_lambda.errors import TryLater
+from import_lambda.reconcile import reconcile
 from storescp.batch import Batch, Batches, Instance, Lane, Limits
 from storescp.settings import read_settings
 from tests.testkit.import_scenarios import close_batch
@@ -70,7 +71,7 @@ def one_job_a_batch(stored_at: list[float], job_seconds: float) -> Outcome:
             bells.append(world.time + DOORBELL_SECONDS)
         if bells and min(bells) <= world.time:
             bells = [bell for bell in bells if bell > world.time]
-            index.reconcile(MemoryAws(world), SETTINGS, world.time + 870)
+            reconcile(MemoryAws(world), SETTINGS, world.time + 870)
         world.time += 0.05
         world.tick()
     last = max(job.ends_at for job in world.jobs.values())
@@ -102,7 +103,7 @@ def one_job_an_image(stored_at: list[float], job_seconds: float) -> Outcome:
             world.put(LANDING, instance_key(f"one-{number}", number), b"DICM%d" % number)
             waiting.append(number)
             number += 1
-        with contextlib.suppress(index.TryLater):
+        with contextlib.suppress(TryLater):
             while waiting:
                 world.start(
                     f"one-{waiting[0]}", f"one-{waiting[0]}", f"incoming/one-{waiting[0]}/", f"jobs/{waiting[0]}/"
@@ -122,7 +123,7 @@ def drain(count: int) -> tuple[float, bool]:
         close_batch(world, batch, 1, world.time)
     begun = world.time
     while len(world.jobs) < count:
-        index.reconcile(MemoryAws(world), SETTINGS, world.time + 870)
+        reconcile(MemoryAws(world), SETTINGS, world.time + 870)
         world.time += 1
     names = [job.job.name for job in world.jobs.values()]
     return world.start_times[-1] - begun, names == sorted(names)

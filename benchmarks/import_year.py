@@ -27,7 +27,10 @@ from functools import partial
 from importlib.resources import files
 from typing import Any, TextIO
 
-import index
+from import_lambda.aws import Item
+from import_lambda.errors import error_of
+from import_lambda.ledger import FINAL_STATES
+from import_lambda.reconcile import reconcile
 from tests.testkit.import_scenarios import batch_id, close_batch
 from tests.testkit.memory_aws import LANDING, RESULTS, SETTINGS, START, KilledError, MemoryAws, MemoryJob, World
 
@@ -51,7 +54,7 @@ class MeteredAws(MemoryAws):
         super().__init__(world, interrupt=interrupt)
         self.year, self.written = year, set[str]()
 
-    def put_item(self, item: index.Item, name: str = "", operator: str = "=", value: Any = None) -> None:
+    def put_item(self, item: Item, name: str = "", operator: str = "=", value: Any = None) -> None:
         kind = item["sk"].partition("#")[0], item.get("state", "")
         if kind not in self.year.sizes:  # items of a kind hardly differ in length
             self.year.sizes[kind] = -(-len(json.dumps(item)) // 1024)
@@ -61,15 +64,15 @@ class MeteredAws(MemoryAws):
         if item["sk"] == "BATCH":
             self.written.add(item["pk"])
 
-    def get_item(self, pk: str, sk: str) -> index.Item | None:
+    def get_item(self, pk: str, sk: str) -> Item | None:
         self.year.units["read"] += 1
         return super().get_item(pk, sk)
 
-    def query(self, pk: str, sk_prefix: str) -> list[index.Item]:
+    def query(self, pk: str, sk_prefix: str) -> list[Item]:
         self.year.units["read"] += 1
         return super().query(pk, sk_prefix)
 
-    def unsettled(self) -> list[index.Item]:
+    def unsettled(self) -> list[Item]:
         items = super().unsettled()
         self.year.units["read"] += max(0.5, len(items) / 8)  # eventually consistent, half a kilobyte an item
         return items
@@ -186,12 +189,12 @@ class Year:
                 self.kills += 1
                 raise KilledError
             if outage and (moment, name) == ("before", "medical-imaging:start"):
-                raise index.error_of("InternalServerException", 500)
+                raise error_of("InternalServerException", 500)
 
         aws = MeteredAws(self.world, self, interrupt if kill_at or outage else None)
         begun = self.world.time
         with contextlib.suppress(KilledError):
-            values = index.reconcile(aws, SETTINGS, begun + 870)
+            values = reconcile(aws, SETTINGS, begun + 870)
             self.errors += int((values or {}).get("ImportErrors", 0))  # type: ignore[arg-type]
         self.runs += 1
         self.run_seconds += self.world.time - begun + 0.05
@@ -208,7 +211,7 @@ class Year:
         imported = sum(1 for key in self.imported_keys(batch))
         refused = {sk for sk in self.world.ledger[pk] if sk.startswith("QUARANTINED#")}
         self.checks += 1
-        settled = item["state"] in index.FINAL_STATES
+        settled = item["state"] in FINAL_STATES
         if settled != (pk not in self.world.unsettled):
             raise Ledger(f"{pk}: {item['state']}, and the index says otherwise")
         if batch in self.stored and len(refused) + max(imported, 0) + waiting < self.stored[batch]:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-import index as importer
+from import_lambda.keys import INSTANCE_KEY, is_batch_id, job_name
+from import_lambda.metrics import METRICS
+from import_lambda.settings import Settings
 from storescp import batch, keys, metrics, settings
 from storescp_cfn.template import render
 
@@ -35,7 +37,7 @@ def test_the_task_gives_the_receiver_only_variables_that_it_knows() -> None:
 
 
 def test_the_function_gives_the_importer_all_that_it_requires_and_nothing_it_does_not_know() -> None:
-    fields = importer.Settings.__dataclass_fields__.values()
+    fields = Settings.__dataclass_fields__.values()
     known = {field.name.upper() for field in fields}
     functions = resources("AWS::Lambda::Function").values()
     given = [set(function["Environment"]["Variables"]) for function in functions if "Environment" in function]
@@ -60,31 +62,31 @@ def test_an_orphan_is_adopted_only_when_no_receiver_can_still_write_to_it() -> N
     variables = next(
         f["Environment"]["Variables"] for f in functions if "LEDGER_TABLE" in f["Environment"]["Variables"]
     )
-    adopted_after = variables.get("ORPHAN_AFTER_SECONDS", importer.Settings.orphan_after_seconds)
+    adopted_after = variables.get("ORPHAN_AFTER_SECONDS", Settings.orphan_after_seconds)
     assert float(adopted_after) > longest
 
 
 def test_the_importer_reads_the_keys_that_the_receiver_writes() -> None:
     key = keys.object_key(BATCH, "1.2.3", "1.2.3.4", "1.2.3.4.5")
-    match = importer.INSTANCE_KEY.fullmatch(key)
+    match = INSTANCE_KEY.fullmatch(key)
     assert match is not None
     assert match.groups() == (BATCH, "1.2.3", "1.2.3.4", "1.2.3.4.5")
-    assert importer.is_batch_id(BATCH)
+    assert is_batch_id(BATCH)
     assert keys.manifest_key(BATCH) == f"batches/{BATCH}.json"
 
 
 def test_a_receivers_limits_fit_into_an_import_job() -> None:
     defaults = {variable.name: variable.default for variable in settings.VARIABLES}
-    assert int(defaults["BATCH_MAX_INSTANCES"]) <= importer.Settings.max_files_per_job
-    assert int(defaults["BATCH_MAX_BYTES"]) <= importer.Settings.max_bytes_per_job
+    assert int(defaults["BATCH_MAX_INSTANCES"]) <= Settings.max_files_per_job
+    assert int(defaults["BATCH_MAX_BYTES"]) <= Settings.max_bytes_per_job
 
 
 def test_a_batch_id_of_the_receiver_is_one_for_the_importer_and_for_healthimaging() -> None:
     batches = batch.Batches(batch.Limits(1, 1, 10, 10), "9f3a61c2")
     instance = batch.Instance("1.2", "1.3", "1.4", "CT1")
     made = batches.assign(batches.shared, instance, 1, 0.0, batch.utc_now()).batch_id
-    assert importer.is_batch_id(made)
-    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", importer.job_name(made, 1))
+    assert is_batch_id(made)
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", job_name(made, 1))
 
 
 def metric_names(properties: Any) -> set[str]:
@@ -96,7 +98,7 @@ def metric_names(properties: Any) -> set[str]:
 
 
 def test_alarms_and_dashboard_speak_of_metrics_that_somebody_emits() -> None:
-    emitted = dict.fromkeys(metrics.METRICS, "receiver") | dict.fromkeys(importer.METRICS, "importer")
+    emitted = dict.fromkeys(metrics.METRICS, "receiver") | dict.fromkeys(METRICS, "importer")
     alarms = [alarm for alarm in resources("AWS::CloudWatch::Alarm").values() if alarm.get("Namespace") == "StoreSCP"]
     named = set().union(*(metric_names(alarm) for alarm in alarms), set())
     for dashboard in resources("AWS::CloudWatch::Dashboard").values():
@@ -109,13 +111,11 @@ def test_alarms_and_dashboard_speak_of_metrics_that_somebody_emits() -> None:
     [
         ("storescp.__main__", "storescp_cfn|pynetdicom|pydicom|boto3|troposphere"),
         ("storescp_cfn.template", "storescp_cfn\\.(account|local|marketplace)|ministack|boto3|storescp\\."),
-        ("index", "storescp|pydicom"),
+        ("import_lambda.handler", "storescp|pydicom"),
     ],
 )
 def test_arrows_point_one_way(module: str, forbidden: str) -> None:
     code = f"import sys, {module}; print(*sorted(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "import_lambda"
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     imported = [name for name in done.stdout.split() if re.match(rf"({forbidden})(\b|_)", name)]
     assert imported == []

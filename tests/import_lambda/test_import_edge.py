@@ -21,12 +21,18 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 from pydicom.data import get_testdata_file
 
-import index
 from healthimaging_emulator.api import Api
 from healthimaging_emulator.object_store import S3ObjectStore
 from healthimaging_emulator.scheduler import Scheduler
 from healthimaging_emulator.server import EmulatorServer, Workers
 from healthimaging_emulator.service import HealthImaging
+from import_lambda.aws import Item
+from import_lambda.boto3_aws import Boto3Aws, aws_errors, plain
+from import_lambda.errors import AwsError, Conflict, Missing, Refused, TryLater
+from import_lambda.handler import handler
+from import_lambda.keys import iso
+from import_lambda.metrics import METRICS, print_metrics
+from import_lambda.settings import read_settings
 from storescp_cfn.local.embedded_healthimaging import create_datastore
 from storescp_cfn.local.processes import Child, free_port
 from tests.testkit.import_scenarios import batch_id
@@ -68,13 +74,13 @@ class Account:
         return [row["Key"] for row in self.s3.list_objects_v2(Bucket=LANDING, Prefix=prefix).get("Contents", [])]
 
     def close(self, batch: str, instances: int) -> None:
-        now = index.iso(time.time())
+        now = iso(time.time())
         manifest = {"schema": 1, "batch": batch, "instances": instances, "closed_at": now, "last_stored_at": now}
         self.put(f"batches/{batch}.json", json.dumps(manifest | {"calling_ae_titles": ["CT1"]}).encode())
 
-    def item(self, batch: str) -> index.Item:
+    def item(self, batch: str) -> Item:
         item = self.dynamodb.Table(TABLE).get_item(Key={"pk": f"BATCH#{batch}", "sk": "BATCH"}).get("Item", {})
-        return index.plain(item)
+        return plain(item)
 
 
 @pytest.fixture(scope="module")
@@ -179,9 +185,9 @@ class Context:
         return 90_000
 
 
-def wake_until(account: Account, batch: str, *states: str) -> index.Item:
+def wake_until(account: Account, batch: str, *states: str) -> Item:
     for _ in range(60):
-        assert index.handler({"what": "is never read"}, Context()) is not None
+        assert handler({"what": "is never read"}, Context()) is not None
         if account.item(batch).get("state") in states:
             return account.item(batch)
         time.sleep(0.25)
@@ -295,7 +301,7 @@ def test_a_missing_right_is_shown_and_the_batch_stays(account: Account, capsys: 
     rest, body = instance(1, study)
     account.put(f"incoming/{batch}/{rest}.dcm", body)
     account.close(batch, 1)
-    index.handler({}, Context())
+    handler({}, Context())
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["ImportErrors"] for line in lines if "_aws" in line] == [1]
     assert account.item(batch)["next_try_at"]
@@ -306,7 +312,7 @@ def test_a_missing_right_is_shown_and_the_batch_stays(account: Account, capsys: 
 
 
 def test_an_object_that_was_overwritten_is_neither_copied_nor_lost(account: Account) -> None:
-    aws = index.Boto3Aws(index.read_settings(os.environ))
+    aws = Boto3Aws(read_settings(os.environ))
     key = "quarantine/test/one"
     account.put("incoming/test/one", b"first")
     found = aws.list_objects(LANDING, "incoming/test/")
@@ -318,21 +324,21 @@ def test_an_object_that_was_overwritten_is_neither_copied_nor_lost(account: Acco
     aws.delete(LANDING, found)
     aws.delete(LANDING, found)
     assert account.keys("incoming/test/") == []
-    with pytest.raises(index.Missing):
+    with pytest.raises(Missing):
         aws.read(LANDING, "incoming/test/one")
 
 
 def test_conditional_writes_hold(account: Account) -> None:
-    aws = index.Boto3Aws(index.read_settings(os.environ))
+    aws = Boto3Aws(read_settings(os.environ))
     item = {"pk": "TEST", "sk": "TEST", "revision": 1, "list": ["a"], "text": ""}
     aws.put_item(item)
-    with pytest.raises(index.Conflict):
+    with pytest.raises(Conflict):
         aws.put_item(item)
-    with pytest.raises(index.Conflict):
+    with pytest.raises(Conflict):
         aws.put_item(item | {"revision": 2}, "revision", "=", 7)
     aws.put_item(item | {"revision": 2}, "revision", "=", 1)
     aws.put_item(item | {"revision": 3}, "revision", "<=", 2)
-    with pytest.raises(index.Conflict):
+    with pytest.raises(Conflict):
         aws.put_item(item | {"revision": 2}, "revision", "<=", 2)
     assert aws.get_item("TEST", "TEST") == item | {"revision": 3}
     assert aws.query("TEST", "TE") == [item | {"revision": 3}]
@@ -346,26 +352,26 @@ def client_error(code: str, status: int) -> ClientError:
 @pytest.mark.parametrize(
     ("raised", "kind"),
     [
-        (client_error("ThrottlingException", 429), index.TryLater),
-        (client_error("ServiceQuotaExceededException", 402), index.TryLater),
-        (client_error("ConflictException", 409), index.TryLater),
-        (client_error("InternalServerException", 500), index.TryLater),
-        (client_error("SlowDown", 503), index.TryLater),
-        (client_error("ValidationException", 400), index.Refused),
-        (client_error("AccessDeniedException", 403), index.Refused),
-        (client_error("ResourceNotFoundException", 404), index.Refused),
-        (client_error(" ServiceQuotaExceededException", 400), index.Refused),
-        (client_error("NoSuchBucket", 404), index.Refused),
-        (client_error("NoSuchKey", 404), index.Missing),
-        (client_error("PreconditionFailed", 412), index.Missing),
-        (client_error("ConditionalCheckFailedException", 400), index.Conflict),
-        (ReadTimeoutError(endpoint_url="https://s3"), index.TryLater),
-        (ConnectTimeoutError(endpoint_url="https://s3"), index.TryLater),
-        (NoCredentialsError(), index.Refused),
+        (client_error("ThrottlingException", 429), TryLater),
+        (client_error("ServiceQuotaExceededException", 402), TryLater),
+        (client_error("ConflictException", 409), TryLater),
+        (client_error("InternalServerException", 500), TryLater),
+        (client_error("SlowDown", 503), TryLater),
+        (client_error("ValidationException", 400), Refused),
+        (client_error("AccessDeniedException", 403), Refused),
+        (client_error("ResourceNotFoundException", 404), Refused),
+        (client_error(" ServiceQuotaExceededException", 400), Refused),
+        (client_error("NoSuchBucket", 404), Refused),
+        (client_error("NoSuchKey", 404), Missing),
+        (client_error("PreconditionFailed", 412), Missing),
+        (client_error("ConditionalCheckFailedException", 400), Conflict),
+        (ReadTimeoutError(endpoint_url="https://s3"), TryLater),
+        (ConnectTimeoutError(endpoint_url="https://s3"), TryLater),
+        (NoCredentialsError(), Refused),
     ],
 )
-def test_each_error_has_one_meaning(raised: Exception, kind: type[index.AwsError]) -> None:
-    with pytest.raises(kind) as caught, index.aws_errors():
+def test_each_error_has_one_meaning(raised: Exception, kind: type[AwsError]) -> None:
+    with pytest.raises(kind) as caught, aws_errors():
         raise raised
     assert type(caught.value) is kind
 
@@ -402,24 +408,24 @@ def test_a_bad_value_is_one_sentence_that_names_it(
     for key, good in (SETTINGS_ENVIRONMENT | {name: value}).items():
         monkeypatch.setenv(key, good)
     with pytest.raises(ValueError, match=f"^{name} is '{value}'; it must "):
-        index.handler({}, Context())
+        handler({}, Context())
     line = json.loads(capsys.readouterr().out)
     assert line["level"] == "ERROR"
     assert line["reason"].startswith(f"{name} is '{value}'")
 
 
 def test_the_defaults_are_the_documented_quotas() -> None:
-    settings = index.read_settings(SETTINGS_ENVIRONMENT)
+    settings = read_settings(SETTINGS_ENVIRONMENT)
     assert (settings.job_starts_per_second, settings.max_concurrent_jobs) == (1, 100)
     assert (settings.max_files_per_job, settings.max_bytes_per_job) == (5_000, 10_000_000_000)
 
 
 def test_metrics_are_in_cloudwatchs_embedded_format(capsys: pytest.CaptureFixture[str]) -> None:
-    values: dict[str, float | list[float]] = {**dict.fromkeys(index.METRICS, 1), "SecondsToImageSet": [1.5, 2.0]}
-    index.print_metrics(index.read_settings(SETTINGS_ENVIRONMENT), 1_795_000_000.0, values)
+    values: dict[str, float | list[float]] = {**dict.fromkeys(METRICS, 1), "SecondsToImageSet": [1.5, 2.0]}
+    print_metrics(read_settings(SETTINGS_ENVIRONMENT), 1_795_000_000.0, values)
     line = json.loads(capsys.readouterr().out)
     about = line["_aws"]["CloudWatchMetrics"][0]
     assert about["Namespace"] == "StoreSCP"
     assert about["Dimensions"] == [["StackName"]]
     assert line["StackName"] == "stack"
-    assert {metric["Name"] for metric in about["Metrics"]} == set(index.METRICS) <= line.keys()
+    assert {metric["Name"] for metric in about["Metrics"]} == set(METRICS) <= line.keys()

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-import index
+from import_lambda.errors import error_of
 from tests.testkit.import_scenarios import Instance, close_batch, problems, receive, wake, wake_every_minute
 from tests.testkit.memory_aws import LANDING, SETTINGS, KilledError, World
 
@@ -79,7 +79,7 @@ class LifeCycle(RuleBasedStateMachine):
     def doorbell_and_fault(self, call: int, code: str) -> None:
         def fail(when: str, number: int, _: str) -> None:
             if (when, number) == ("before", call):
-                raise index.error_of(code, 400)
+                raise error_of(code, 400)
 
         wake(self.world, self.settings, fail)
 

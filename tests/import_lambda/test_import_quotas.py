@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-import index
+from import_lambda.errors import error_of
+from import_lambda.reconcile import reconcile
+from import_lambda.settings import Settings
 from tests.testkit.import_scenarios import (
     SCENARIOS,
     Instance,
@@ -29,12 +31,12 @@ def many_batches(world: World, count: int, seconds_between: float = 20.0) -> lis
     return acknowledged
 
 
-def wake_and_sum(world: World, settings: index.Settings = SETTINGS) -> dict[str, float]:
+def wake_and_sum(world: World, settings: Settings = SETTINGS) -> dict[str, float]:
     """The minute's schedule until all is settled; returns the sum of each metric."""
     total: dict[str, float] = {}
     for _ in range(600):
         aws = MemoryAws(world)
-        values = index.reconcile(aws, settings, aws.now() + 870)
+        values = reconcile(aws, settings, aws.now() + 870)
         for name, value in (values or {}).items():
             total[name] = total.get(name, 0) + (value if isinstance(value, int | float) else len(value))
         if at_rest(world):
@@ -90,11 +92,11 @@ def test_refused_starts_are_shown_retried_slowly_and_dropped_never(code: str) ->
 
     def refuse(moment: str, _: int, name: str) -> None:
         if (moment, name) == ("before", "medical-imaging:start"):
-            raise index.error_of(code, 400)
+            raise error_of(code, 400)
 
     for _ in range(240):
         aws = MemoryAws(world, interrupt=refuse)
-        errors += int((index.reconcile(aws, settings, aws.now() + 870) or {})["ImportErrors"])  # type: ignore[arg-type]
+        errors += int((reconcile(aws, settings, aws.now() + 870) or {})["ImportErrors"])  # type: ignore[arg-type]
         world.time += 60
     assert errors >= 8
     assert world.calls["medical-imaging:start"] <= 8 * (6 + 240 * 60 / 700)
@@ -131,12 +133,12 @@ def test_a_passing_fault_of_any_call_causes_no_alarm(scenario: str, moment: str)
             seen += when == moment
             if seen == number and when == moment:
                 seen += 1_000_000
-                raise index.error_of(*fault)
+                raise error_of(*fault)
 
         errors = 0.0
         for _ in range(400):
             aws = MemoryAws(world, interrupt=fail)
-            values = index.reconcile(aws, settings, aws.now() + 870) or {}
+            values = reconcile(aws, settings, aws.now() + 870) or {}
             errors += int(values.get("ImportErrors", 0))  # type: ignore[arg-type]
             world.time += 60
             if at_rest(world):
@@ -158,7 +160,7 @@ def test_a_call_that_is_refused_for_a_while_is_made_again(scenario: str) -> None
 
         def refuse(moment: str, _: int, call: str, name: str = name) -> None:
             if moment == "before" and call == name:
-                raise index.error_of("AccessDenied", 403)
+                raise error_of("AccessDenied", 403)
 
         for _ in range(10):
             wake(world, settings, refuse)
@@ -188,7 +190,7 @@ def test_a_run_ends_in_time_and_leaves_the_lease_to_the_next() -> None:
     acknowledged = many_batches(world, 30, seconds_between=0)
     aws = MemoryAws(world)
     deadline = aws.now() + 60
-    index.reconcile(aws, SETTINGS, deadline)
+    reconcile(aws, SETTINGS, deadline)
     assert aws.now() <= deadline
     assert world.ledger["LEASE"]["LEASE"]["owner"] == ""
     wake_and_sum(world)

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
-import index
+from import_lambda.aws import Item
+from import_lambda.keys import iso, quarantine_key
+from import_lambda.reconcile import reconcile
+from import_lambda.settings import Settings
 from tests.testkit.import_scenarios import (
     SCENARIOS,
     Instance,
@@ -35,7 +38,7 @@ from tests.testkit.memory_aws import (
 )
 
 
-def batch_item(world: World, instance: Instance) -> index.Item:
+def batch_item(world: World, instance: Instance) -> Item:
     return world.ledger[f"BATCH#{instance[0]}"]["BATCH"]
 
 
@@ -43,9 +46,9 @@ def key_of(instance: Instance) -> str:
     return f"incoming/{instance[0]}/{instance[1]}.dcm"
 
 
-def last_metrics(world: World, settings: index.Settings = SETTINGS) -> dict[str, Any]:
+def last_metrics(world: World, settings: Settings = SETTINGS) -> dict[str, Any]:
     aws = MemoryAws(world)
-    values = index.reconcile(aws, settings, aws.now() + 870)
+    values = reconcile(aws, settings, aws.now() + 870)
     assert values is not None
     return values
 
@@ -142,7 +145,7 @@ def test_the_halves_of_an_unfinished_split_are_not_taken_for_orphans() -> None:
         wake(world, settings, kill)
     world.time += 7200
     parent = batch_item(world, acknowledged[0])
-    parent["next_try_at"] = index.iso(world.time + 600)  # its own step cannot mend it yet
+    parent["next_try_at"] = iso(world.time + 600)  # its own step cannot mend it yet
     wake(world, settings)
     assert [name for name, rows in world.ledger.items() if name.startswith("BATCH#") and "." in name and rows] == []
     wake_every_minute(world, settings)
@@ -255,11 +258,11 @@ def test_a_conflict_with_the_primary_image_set_is_recorded_and_counted() -> None
     acknowledged = receive(world, [*good(2), b"CONFLICT"])
     wake(world)
     world.time += 60
-    assert last_metrics(world)["InstancesNotPrimary"] == 1
+    assert last_metrics(world)["InstancesNonPrimary"] == 1
     wake_every_minute(world)
     item = batch_item(world, acknowledged[0])
-    assert (item["imported"], item["not_primary"]) == (3, 1)
-    assert world.ledger["STUDY#1.2.3"][f"BATCH#{item['batch']}"]["not_primary"] == 1
+    assert (item["imported"], item["non_primary"]) == (3, 1)
+    assert world.ledger["STUDY#1.2.3"][f"BATCH#{item['batch']}"]["non_primary"] == 1
     assert problems(world, acknowledged) == []
 
 
@@ -490,12 +493,12 @@ def test_bad_input_ends_in_quarantine_with_its_reason_and_the_others_go_on(case:
     first = last_metrics(world)
     assert int(first["BatchesImporting"]) >= 1
     world.time += 3600
-    assert int(first["ForeignObjects"]) + int(last_metrics(world)["ForeignObjects"]) == 1
+    assert int(first["UnrecognizedObjects"]) + int(last_metrics(world)["UnrecognizedObjects"]) == 1
     wake_every_minute(world)
     assert problems(world, acknowledged) == []
-    foreign = world.ledger["BATCH#FOREIGN"].values()
-    assert [item["object_key"] for item in foreign] == [bad_key]
-    reason = world.buckets[LANDING].get(index.quarantine_key(bad_key) + ".json")
+    unrecognized = world.ledger["BATCH#UNRECOGNIZED"].values()
+    assert [item["object_key"] for item in unrecognized] == [bad_key]
+    reason = world.buckets[LANDING].get(quarantine_key(bad_key) + ".json")
     assert reason is not None
     assert json.loads(reason.body)["reason"]
 
@@ -529,7 +532,7 @@ def test_a_malformed_ledger_item_is_alarmed_and_the_others_go_on(case: str) -> N
 
 
 @pytest.mark.parametrize("lease", [{}, {"owner": 7, "expires": "x"}, {"owner": "dead", "expires": 1, "revision": "x"}])
-def test_a_malformed_lease_is_taken(lease: index.Item) -> None:
+def test_a_malformed_lease_is_taken(lease: Item) -> None:
     world = World()
     world.ledger["LEASE"]["LEASE"] = {"pk": "LEASE", "sk": "LEASE", "revision": 0, **lease}
     acknowledged = receive(world, good(2))

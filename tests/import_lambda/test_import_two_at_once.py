@@ -9,7 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-import index
+from import_lambda.aws import Item
+from import_lambda.reconcile import reconcile
+from import_lambda.settings import Settings
 from tests.testkit.import_scenarios import SCENARIOS, at_rest, problems, wake, wake_every_minute
 from tests.testkit.memory_aws import MemoryAws, World
 
@@ -58,10 +60,10 @@ class Interleaver:
 class NoLeaseAws(MemoryAws):
     """Everybody always gets the lease."""
 
-    def get_item(self, pk: str, sk: str) -> index.Item | None:
+    def get_item(self, pk: str, sk: str) -> Item | None:
         return None if (pk, sk) == ("LEASE", "LEASE") else super().get_item(pk, sk)
 
-    def put_item(self, item: index.Item, name: str = "", operator: str = "=", value: object = None) -> None:
+    def put_item(self, item: Item, name: str = "", operator: str = "=", value: object = None) -> None:
         if (item["pk"], item["sk"]) != ("LEASE", "LEASE"):
             super().put_item(item, name, operator, value)
 
@@ -81,7 +83,7 @@ def test_without_any_lease_two_importers_still_agree(scenario: str) -> None:
                     interleaver.switch(name)
 
             aws = NoLeaseAws(world, {"a": 0.0, "b": 240.0}[name], switch)
-            index.reconcile(aws, settings, aws.now() + 870)
+            reconcile(aws, settings, aws.now() + 870)
 
         for _ in range(400):
             interleaver.run(invoke, ["a", "b"])
@@ -151,7 +153,7 @@ def test_an_orphan_is_adopted_by_a_fast_clock_while_its_receiver_still_writes() 
     build, _ = SCENARIOS["orphan"]
     world = World()
     acknowledged = build(world)
-    eager = replace(index.Settings(**vars(SCENARIOS["orphan"][1])), orphan_after_seconds=60)
+    eager = replace(Settings(**vars(SCENARIOS["orphan"][1])), orphan_after_seconds=60)
     world.time += 30
     wake(world, eager, skew=600)
     batch = acknowledged[0][0]

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from storescp_cfn.marketplace import bundle, publish
-from storescp_cfn.template.importer_source import IMPORTER_SOURCE
 from tests.testkit import marketplace_stub
 from tests.testkit.release_checkout import CHANGELOG, IMAGE, ROOT, Run, command, git
 
@@ -22,8 +21,6 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("src", "import_lambda", "container"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    # The importer as the template carries it: whether that copy is fresh is another test's question.
-    (folder / "import_lambda/index.py").write_text(IMPORTER_SOURCE)
     (folder / "CHANGELOG.md").write_text(CHANGELOG)
     (folder / ".gitignore").write_text("__pycache__/\n/dist/\n")
     git(folder, "init", "--quiet")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-import index as importer
 from audit import modes
+from import_lambda import settings as importer_settings
+from import_lambda.metrics import METRICS
 from storescp.settings import VARIABLES, read_settings
 from storescp_cfn.template import evaluation, importing, metrics, regions, service, timeouts
 from tests.testkit.template_values import FACTS, GOOD, TEMPLATE
@@ -68,7 +69,7 @@ def test_the_importer_accepts_its_environment_in_every_region(region: str) -> No
         "LEDGER_TABLE": "ledger",
         "DATA_ACCESS_ROLE_ARN": "arn:aws:iam::123456789012:role/import",
     }
-    settings = importer.read_settings(environment)
+    settings = importer_settings.read_settings(environment)
     assert settings.max_concurrent_jobs == (20 if region == "ap-southeast-2" else 100)
 
 
@@ -81,8 +82,8 @@ def test_the_limits_of_the_chain_fit_together() -> None:
     # An orphan's age counts from its last object: no receiver may still be draining then.
     drained = timeouts.DEREGISTRATION_DELAY_SECONDS + timeouts.CONTAINER_STOP_SECONDS
     longest_open = float(values["BATCH_MAX_AGE_SECONDS"]) + 300 + timeouts.CONTAINER_STOP_SECONDS
-    assert importer.Settings.orphan_after_seconds > max(drained, longest_open)
-    assert importer.Settings.orphan_after_seconds < timeouts.UNSETTLED_BATCH_ALARM_SECONDS
+    assert importer_settings.Settings.orphan_after_seconds > max(drained, longest_open)
+    assert importer_settings.Settings.orphan_after_seconds < timeouts.UNSETTLED_BATCH_ALARM_SECONDS
 
 
 def test_the_landing_buckets_layout_is_the_importers() -> None:
@@ -98,7 +99,7 @@ def test_every_metric_that_the_template_reads_is_emitted_by_its_owner() -> None:
     assert metrics.NAMESPACE == of_receiver.NAMESPACE
     assert metrics.STACK_DIMENSION == of_receiver.DIMENSION
     assert set(metrics.OF_RECEIVER) <= set(of_receiver.METRICS)
-    assert set(metrics.OF_IMPORTER) <= set(importer.METRICS)
+    assert set(metrics.OF_IMPORTER) <= set(METRICS)
     used = json.dumps({name: TEMPLATE["Resources"][name] for name in ("Dashboard", "AssociationScaling")})
     used += json.dumps([r for r in TEMPLATE["Resources"].values() if r["Type"] == "AWS::CloudWatch::Alarm"])
     assert [

@@ -19,7 +19,7 @@ import pytest
 
 from audit import modes
 from storescp_cfn.template import Release, evaluation, files, findings, render
-from storescp_cfn.template.importer_source import IMPORTER_SOURCE
+from storescp_cfn.template.composer import importer_source
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,10 +89,6 @@ def test_importing_the_library_renders_nothing_and_loads_no_aws_sdk() -> None:
 def test_the_committed_files_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert files.differences(files.COMMITTED) == "", "run `make render`"
-
-
-def test_the_embedded_importer_is_the_importer() -> None:
-    assert (ROOT / "import_lambda/index.py").read_text() == IMPORTER_SOURCE, "run `make render`"
 
 
 def test_parameters_have_the_names_of_the_guide_and_the_product_on_sale(template: dict[str, Any]) -> None:
@@ -207,5 +203,5 @@ def test_cfn_lint_says_nothing_of_any_mode(tmp_path: Path) -> None:
 
 
 def test_the_importers_source_is_readable_in_the_template() -> None:
-    assert ast.get_docstring(ast.parse(IMPORTER_SOURCE))
+    assert ast.get_docstring(ast.parse(importer_source()))
     assert "\n" in json.loads(files.text("json"))["Resources"]["Importer"]["Properties"]["Code"]["ZipFile"]

@@ -7,7 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-import index
+from import_lambda.aws import Item
+from import_lambda.keys import INSTANCE_KEY, iso
+from import_lambda.ledger import FINAL_STATES
+from import_lambda.reconcile import reconcile
+from import_lambda.settings import Settings
 from tests.testkit.memory_aws import LANDING, SETTINGS, MemoryAws, World
 
 Instance = tuple[str, str]  # batch as the receiver named it, and Study/Series/SOP
@@ -16,7 +20,7 @@ Interrupt = Callable[[str, int, str], None]
 
 def batch_id(opened_at: float, number: int = 1) -> str:
     """A batch id as the receiver makes them."""
-    stamp = index.iso(opened_at).translate(str.maketrans("", "", "-:.Z"))
+    stamp = iso(opened_at).translate(str.maketrans("", "", "-:.Z"))
     return f"{stamp}Z-9f3a61c2-{number:04d}"
 
 
@@ -39,9 +43,9 @@ def receive(
 def close_batch(world: World, batch: str, instances: int, stored_at: float) -> None:
     """PUT a batch's manifest."""
     times = {
-        "opened_at": index.iso(stored_at),
-        "last_stored_at": index.iso(stored_at),
-        "closed_at": index.iso(world.time),
+        "opened_at": iso(stored_at),
+        "last_stored_at": iso(stored_at),
+        "closed_at": iso(world.time),
     }
     manifest = {"schema": 1, "batch": batch, **times, "closed_by": "quiet", "instances": instances}
     manifest |= {"bytes": 1, "calling_ae_titles": ["CT1"], "studies": []}
@@ -97,7 +101,7 @@ def late_object(world: World) -> list[Instance]:
     return acknowledged + late
 
 
-def foreign_objects(world: World) -> list[Instance]:
+def unrecognized_objects(world: World) -> list[Instance]:
     acknowledged = receive(world, good(2))
     world.put(LANDING, "incoming/readme.txt", b"text")
     world.put(LANDING, "incoming/my images/a.dcm", b"DICM")
@@ -106,7 +110,7 @@ def foreign_objects(world: World) -> list[Instance]:
     return acknowledged
 
 
-SCENARIOS: dict[str, tuple[Callable[[World], list[Instance]], index.Settings]] = {
+SCENARIOS: dict[str, tuple[Callable[[World], list[Instance]], Settings]] = {
     "plain batch": (plain_batch, SETTINGS),
     "bad objects": (bad_objects, SETTINGS),
     "never imported": (never_imported, SETTINGS),
@@ -115,16 +119,14 @@ SCENARIOS: dict[str, tuple[Callable[[World], list[Instance]], index.Settings]] =
     "over the limit": (over_the_limit, replace(SETTINGS, max_files_per_job=3)),
     "two batches": (two_batches, SETTINGS),
     "late object": (late_object, SETTINGS),
-    "foreign objects": (foreign_objects, SETTINGS),
+    "unrecognized objects": (unrecognized_objects, SETTINGS),
 }
 
 
-def wake(
-    world: World, settings: index.Settings = SETTINGS, interrupt: Interrupt | None = None, skew: float = 0.0
-) -> None:
+def wake(world: World, settings: Settings = SETTINGS, interrupt: Interrupt | None = None, skew: float = 0.0) -> None:
     """One invocation of the function, with Lambda's 900 seconds."""
     aws = MemoryAws(world, skew, interrupt)
-    index.reconcile(aws, settings, aws.now() + 870)
+    reconcile(aws, settings, aws.now() + 870)
 
 
 def at_rest(world: World) -> bool:
@@ -133,7 +135,7 @@ def at_rest(world: World) -> bool:
     return not open_keys and not world.unsettled and not world.running and not world.late_results
 
 
-def wake_every_minute(world: World, settings: index.Settings = SETTINGS, minutes: int = 400, skew: float = 0.0) -> None:
+def wake_every_minute(world: World, settings: Settings = SETTINGS, minutes: int = 400, skew: float = 0.0) -> None:
     """The schedule, until there is nothing left to do; three more wake-ups after that change nothing."""
     for _ in range(minutes):
         wake(world, settings, skew=skew)
@@ -145,7 +147,7 @@ def wake_every_minute(world: World, settings: index.Settings = SETTINGS, minutes
         world.time += 60
 
 
-def family(world: World, batch: str) -> list[index.Item]:
+def family(world: World, batch: str) -> list[Item]:
     """The ledger's items of a batch and of all that it was split into."""
     names = [pk for pk in world.ledger if pk == f"BATCH#{batch}" or pk.startswith(f"BATCH#{batch}.")]
     return [world.ledger[name]["BATCH"] for name in sorted(names) if "BATCH" in world.ledger[name]]
@@ -159,7 +161,7 @@ def problems(world: World, acknowledged: list[Instance], imports: int = 1) -> li
     for key, count in world.image_sets.items():
         imported[origin(key)] += count
     for key in world.keys("quarantine/"):
-        if index.INSTANCE_KEY.fullmatch(key.replace("quarantine/", "incoming/", 1)):
+        if INSTANCE_KEY.fullmatch(key.replace("quarantine/", "incoming/", 1)):
             quarantined[origin(key)] += 1
             if f"{key}.json" not in world.keys("quarantine/"):
                 found.append(f"{key} has no reason")
@@ -187,7 +189,7 @@ def ledger_problems(
     found = [
         f"{item['pk']}: {item['received']} received, {item['imported']} imported, {item['quarantined']} quarantined"
         for item in items
-        if item["received"] != item["imported"] + item["quarantined"] or item["state"] not in index.FINAL_STATES
+        if item["received"] != item["imported"] + item["quarantined"] or item["state"] not in FINAL_STATES
     ]
     told = sum(item["imported"] for item in items), sum(item["quarantined"] for item in items)
     true = sum(1 for one in mine if imported[one]), sum(1 for one in mine if quarantined[one])
@@ -214,7 +216,5 @@ def study_problems(world: World, acknowledged: list[Instance], quarantined: Coun
         told = tuple(sum(row[name] for row in rows) for name in ("received", "imported", "quarantined"))
         if told != (len(mine), len(mine) - refused, refused):
             found.append(f"study {study}: the ledger says {told} of {len(mine)}")
-        found += [
-            f"study {study}: {row['sk']} is {row['state']}" for row in rows if row["state"] not in index.FINAL_STATES
-        ]
+        found += [f"study {study}: {row['sk']} is {row['state']}" for row in rows if row["state"] not in FINAL_STATES]
     return found

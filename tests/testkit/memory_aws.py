@@ -21,11 +21,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import index
+from import_lambda.aws import Item, Job, ListedObject
+from import_lambda.errors import error_of
+from import_lambda.settings import Settings
 
 LANDING, RESULTS = "landing", "results"
 DATASTORE = "0123456789abcdef0123456789abcdef"
-SETTINGS = index.Settings(LANDING, RESULTS, "ledger", DATASTORE, "arn:aws:iam::123456789012:role/import", "stack")
+SETTINGS = Settings(LANDING, RESULTS, "ledger", DATASTORE, "arn:aws:iam::123456789012:role/import", "stack")
 START = 1_795_000_000.0  # 2026-11-18
 
 
@@ -40,7 +42,7 @@ class KilledError(BaseException):
 class Stored:
     """One version of an object."""
 
-    found: index.Found
+    found: ListedObject
     body: bytes
 
 
@@ -48,7 +50,7 @@ class Stored:
 class MemoryJob:
     """An import job inside HealthImaging."""
 
-    job: index.Job
+    job: Job
     token: str
     input_prefix: str
     output_prefix: str
@@ -117,10 +119,10 @@ class World:
     on_job_end: Callable[[MemoryJob], None] | None = None
 
     buckets: dict[str, Bucket] = field(default_factory=lambda: {LANDING: Bucket(), RESULTS: Bucket()})
-    ledger: dict[str, dict[str, index.Item]] = field(default_factory=lambda: defaultdict(dict))
-    unsettled: dict[str, index.Item] = field(default_factory=dict)
-    index_as_shown: dict[str, index.Item] = field(default_factory=dict)
-    index_changes: list[tuple[float, str, index.Item | None]] = field(default_factory=list)
+    ledger: dict[str, dict[str, Item]] = field(default_factory=lambda: defaultdict(dict))
+    unsettled: dict[str, Item] = field(default_factory=dict)
+    index_as_shown: dict[str, Item] = field(default_factory=dict)
+    index_changes: list[tuple[float, str, Item | None]] = field(default_factory=list)
     jobs: dict[str, MemoryJob] = field(default_factory=dict)
     running: dict[str, MemoryJob] = field(default_factory=dict)
     by_token: dict[str, MemoryJob] = field(default_factory=dict)
@@ -141,7 +143,7 @@ class World:
     def put(self, bucket: str, key: str, body: bytes, size: int | None = None) -> None:
         self.puts += 1
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
-        found = index.Found(key, len(body) if size is None else size, etag, self.time)
+        found = ListedObject(key, len(body) if size is None else size, etag, self.time)
         self.buckets[bucket].put(key, Stored(found, body))
         if key.startswith("quarantine/") and not key.endswith(".json"):
             self.quarantined_versions[key] += 1
@@ -152,14 +154,14 @@ class World:
 
     # - DynamoDB's index -
 
-    def change_index(self, pk: str, item: index.Item | None) -> None:
+    def change_index(self, pk: str, item: Item | None) -> None:
         self.unsettled.pop(pk, None)
         if item is not None:
             self.unsettled[pk] = item
         if self.index_lag_seconds:
             self.index_changes.append((self.time + self.index_lag_seconds, pk, item))
 
-    def shown_index(self) -> dict[str, index.Item]:
+    def shown_index(self) -> dict[str, Item]:
         if not self.index_lag_seconds:
             return self.unsettled
         while self.index_changes and self.index_changes[0][0] <= self.time:
@@ -179,14 +181,14 @@ class World:
             refill = (self.time - self.tokens_at) * self.starts_per_second
             self.tokens, self.tokens_at = min(self.starts_burst, self.tokens + refill), self.time
             if self.tokens < 1:
-                raise index.error_of("ThrottlingException", 429)
+                raise error_of("ThrottlingException", 429)
             self.tokens -= 1
         if len(self.running) >= self.concurrent_jobs:
-            raise index.error_of("ServiceQuotaExceededException", 402)
+            raise error_of("ServiceQuotaExceededException", 402)
         files = [stored.found.key for stored in self.buckets[LANDING].below(input_prefix)]
         number = f"{self.started:032x}"
         self.started += 1
-        job = index.Job(number, name, "SUBMITTED", self.time)
+        job = Job(number, name, "SUBMITTED", self.time)
         ends_at = self.time + self.job_seconds + self.job_seconds_per_file * len(files)
         self.jobs[number] = self.running[number] = MemoryJob(job, token, input_prefix, output_prefix, ends_at, files)
         self.by_token[token] = self.jobs[number]
@@ -262,7 +264,7 @@ class World:
                 self.put(RESULTS, folder + name, text.encode())
 
 
-def duplicate(item: index.Item | None) -> index.Item:
+def duplicate(item: Item | None) -> Item:
     """An item as DynamoDB returns it: nobody else's. None stays what it is."""
     if item is None:
         return item  # type: ignore[return-value]
@@ -270,7 +272,7 @@ def duplicate(item: index.Item | None) -> index.Item:
 
 
 class MemoryAws:
-    """What one importer sees of a `World`; implements `index.Aws`.
+    """What one importer sees of a `World`; implements `Aws`.
 
     `interrupt(moment, number, name)` is called with moment "before" and "after" each call, and may raise
     KilledError, run another importer, or raise one of index's errors (before only).
@@ -303,25 +305,25 @@ class MemoryAws:
 
     # - S3 -
 
-    def list_objects(self, bucket: str, prefix: str) -> list[index.Found]:
+    def list_objects(self, bucket: str, prefix: str) -> list[ListedObject]:
         found = self.call("s3:list", lambda: [one.found for one in self.world.buckets[bucket].below(prefix)])
         self.world.calls["s3:list"] += len(found) // 1000  # ListObjectsV2 answers with 1,000 keys
         return list(found)
 
-    def list_folders(self, bucket: str, prefix: str) -> tuple[list[str], list[index.Found]]:
-        def listing() -> tuple[list[str], list[index.Found]]:
+    def list_folders(self, bucket: str, prefix: str) -> tuple[list[str], list[ListedObject]]:
+        def listing() -> tuple[list[str], list[ListedObject]]:
             inside = self.world.buckets[bucket]
             strays = [one.found for key, one in sorted(inside.groups.get(prefix, {}).items())]
             return list(inside.folders(prefix)), strays
 
-        answer: tuple[list[str], list[index.Found]] = self.call("s3:list", listing)
+        answer: tuple[list[str], list[ListedObject]] = self.call("s3:list", listing)
         return answer
 
     def read(self, bucket: str, key: str) -> bytes:
         def reading() -> bytes:
             stored = self.world.buckets[bucket].get(key)
             if stored is None:
-                raise index.error_of("NoSuchKey", 404)
+                raise error_of("NoSuchKey", 404)
             return stored.body
 
         body: bytes = self.call("s3:get", reading)
@@ -330,8 +332,8 @@ class MemoryAws:
     def write(self, bucket: str, key: str, body: bytes) -> None:
         self.call("s3:put", lambda: self.world.put(bucket, key, body))
 
-    def copy(self, bucket: str, pairs: list[tuple[index.Found, str]]) -> list[index.Found]:
-        def copying(found: index.Found, key: str) -> bool:
+    def copy(self, bucket: str, pairs: list[tuple[ListedObject, str]]) -> list[ListedObject]:
+        def copying(found: ListedObject, key: str) -> bool:
             stored = self.world.buckets[bucket].get(found.key)
             if stored is None or stored.found.etag != found.etag:
                 return False
@@ -340,7 +342,7 @@ class MemoryAws:
 
         return [found for found, key in pairs if self.call("s3:copy", partial(copying, found, key))]
 
-    def delete(self, bucket: str, found: list[index.Found]) -> None:
+    def delete(self, bucket: str, found: list[ListedObject]) -> None:
         def deleting() -> None:
             assert len(found) <= 1000, "DeleteObjects takes 1,000 keys"
             for one in found:
@@ -352,33 +354,33 @@ class MemoryAws:
 
     # - DynamoDB -
 
-    def get_item(self, pk: str, sk: str) -> index.Item | None:
-        item: index.Item | None = self.call("dynamodb:get", lambda: duplicate(self.world.ledger[pk].get(sk)))
+    def get_item(self, pk: str, sk: str) -> Item | None:
+        item: Item | None = self.call("dynamodb:get", lambda: duplicate(self.world.ledger[pk].get(sk)))
         return item
 
-    def query(self, pk: str, sk_prefix: str) -> list[index.Item]:
-        def querying() -> list[index.Item]:
+    def query(self, pk: str, sk_prefix: str) -> list[Item]:
+        def querying() -> list[Item]:
             rows = self.world.ledger[pk].items() if pk in self.world.ledger else ()
             return [duplicate(item) for sk, item in sorted(rows) if sk.startswith(sk_prefix)]
 
-        items: list[index.Item] = self.call("dynamodb:query", querying)
+        items: list[Item] = self.call("dynamodb:query", querying)
         return items
 
-    def unsettled(self) -> list[index.Item]:
-        def querying() -> list[index.Item]:
+    def unsettled(self) -> list[Item]:
+        def querying() -> list[Item]:
             return [duplicate(item) for _, item in sorted(self.world.shown_index().items())]
 
-        items: list[index.Item] = self.call("dynamodb:query", querying)
+        items: list[Item] = self.call("dynamodb:query", querying)
         return items
 
-    def put_item(self, item: index.Item, name: str = "", operator: str = "=", value: Any = None) -> None:
+    def put_item(self, item: Item, name: str = "", operator: str = "=", value: Any = None) -> None:
         def putting() -> None:
             pk, sk = item["pk"], item["sk"]
             old = self.world.ledger[pk].get(sk)
             if old is not None:
                 holds = name and name in old and COMPARISONS[operator](old[name], value)
                 if not holds:
-                    raise index.error_of("ConditionalCheckFailedException", 400)
+                    raise error_of("ConditionalCheckFailedException", 400)
             self.world.ledger[pk][sk] = duplicate(item)
             if sk == "BATCH":
                 self.world.change_index(pk, self.world.ledger[pk][sk] if "unsettled" in item else None)
@@ -387,7 +389,7 @@ class MemoryAws:
 
     # - HealthImaging -
 
-    def start_job(self, name: str, input_uri: str, output_uri: str) -> index.Job:
+    def start_job(self, name: str, input_uri: str, output_uri: str) -> Job:
         assert input_uri.endswith("/"), "a prefix that does not end in / may match its neighbours"
         assert len(name) <= 64
         input_prefix, output_prefix = (uri.split("/", 3)[3] for uri in (input_uri, output_uri))
@@ -396,18 +398,18 @@ class MemoryAws:
         )
         return job.job
 
-    def get_job(self, job_id: str) -> index.Job:
-        def getting() -> index.Job:
+    def get_job(self, job_id: str) -> Job:
+        def getting() -> Job:
             if job_id not in self.world.jobs:
-                raise index.error_of("ResourceNotFoundException", 404)
+                raise error_of("ResourceNotFoundException", 404)
             return self.world.jobs[job_id].job
 
-        job: index.Job = self.call("medical-imaging:get", getting)
+        job: Job = self.call("medical-imaging:get", getting)
         return job
 
-    def list_jobs(self, status: str) -> list[index.Job]:
-        def listing() -> list[index.Job]:
+    def list_jobs(self, status: str) -> list[Job]:
+        def listing() -> list[Job]:
             return [one.job for one in self.world.running.values() if one.job.status == status]
 
-        jobs: list[index.Job] = self.call("medical-imaging:list", listing)
+        jobs: list[Job] = self.call("medical-imaging:list", listing)
         return jobs

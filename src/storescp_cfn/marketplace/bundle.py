@@ -15,6 +15,7 @@ from typing import Any
 from storescp_cfn.marketplace import changeset, cost, diagram, limits, links, listing, reference, software, source
 from storescp_cfn.marketplace.errors import BadInputError
 from storescp_cfn.template import Release, render
+from storescp_cfn.template.composer import PACKAGE, compose
 
 # CloudFormation quotas: a template in S3 may have 1 MB.
 MAXIMUM_TEMPLATE_BYTES = 1_000_000
@@ -208,14 +209,14 @@ def _require_image(image: str) -> None:
 
 
 def _software(version: str, checkout: source.Checkout, template: Mapping[str, Any]) -> dict[str, bytes]:
-    importer = checkout.read("import_lambda/index.py")
+    importer = compose(lambda name: checkout.read(f"{PACKAGE}/{name}.py").decode()).encode()
     inline = [
         resource["Properties"]["Code"].get("ZipFile")
         for resource in template["Resources"].values()
         if resource["Type"] == "AWS::Lambda::Function"
     ]
     if importer.decode() not in inline:
-        raise BadInputError("The template does not carry import_lambda/index.py as it is committed: run `make render`.")
+        raise BadInputError("The template does not carry import_lambda/ as it is committed: run `make render`.")
     digest = hashlib.sha256(importer).hexdigest()
     dependencies = software.locked(checkout.read("container/requirements.lock").decode())
     return {

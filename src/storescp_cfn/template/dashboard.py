@@ -40,7 +40,7 @@ def _widgets() -> dict[str, list[list[Any]]]:
         "Images: imported and quarantined": [
             _line(metrics.INSTANCES_IMPORTED, "imported", "Sum"),
             _line(metrics.INSTANCES_QUARANTINED, "quarantined", "Sum"),
-            _line(metrics.INSTANCES_NOT_PRIMARY, "imported, but contradicting their series", "Sum"),
+            _line(metrics.INSTANCES_NON_PRIMARY, "imported, but contradicting their series", "Sum"),
         ],
         "Seconds from last image to image set": [
             _line(metrics.SECONDS_TO_IMAGE_SET, "median", "p50"),

@@ -16,9 +16,9 @@ from troposphere.awslambda import Code, Environment, EventInvokeConfig, Function
 from troposphere.events import Rule, Target
 
 from storescp_cfn.template import conditions, findings, iam, logs, regions, storage, timeouts
+from storescp_cfn.template.composer import importer_source
 from storescp_cfn.template.findings import AWS_SOLUTIONS, HIPAA, NIST_4, NIST_5, PCI, SERVERLESS, AcceptedFinding
 from storescp_cfn.template.iam import Grant, RoleSpec
-from storescp_cfn.template.importer_source import IMPORTER_SOURCE
 
 IMPORTER = "Importer"
 IMPORTER_LOG_GROUP = "ImporterLogGroup"
@@ -243,7 +243,7 @@ def _function() -> Function:
         Runtime=RUNTIME,
         Architectures=["arm64"],
         Handler="index.handler",
-        Code=Code(ZipFile=IMPORTER_SOURCE),
+        Code=Code(ZipFile=importer_source()),
         Role=GetAtt(IMPORTER_ROLE, "Arn"),
         MemorySize=MEMORY_MIB,
         Timeout=timeouts.IMPORTER_TIMEOUT_SECONDS,

@@ -1,6 +1,6 @@
 """The metrics of receiver and importer that the template reads.
 
-Their owners are container/storescp/metrics.py and import_lambda/index.py; a contract test holds this module to them.
+Their owners are container/storescp/metrics.py and import_lambda/metrics.py; a contract test holds this module to them.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ OLDEST_UNSETTLED_BATCH_SECONDS = "OldestUnsettledBatchSeconds"
 SECONDS_TO_IMAGE_SET = "SecondsToImageSet"
 INSTANCES_IMPORTED = "InstancesImported"
 INSTANCES_QUARANTINED = "InstancesQuarantined"
-INSTANCES_NOT_PRIMARY = "InstancesNotPrimary"
+INSTANCES_NON_PRIMARY = "InstancesNonPrimary"
 INSTANCES_MISSING = "InstancesMissing"
-FOREIGN_OBJECTS = "ForeignObjects"
+UNRECOGNIZED_OBJECTS = "UnrecognizedObjects"
 IMPORT_ERRORS = "ImportErrors"
 OF_IMPORTER = (
     BATCHES_WAITING,
@@ -42,8 +42,8 @@ OF_IMPORTER = (
     SECONDS_TO_IMAGE_SET,
     INSTANCES_IMPORTED,
     INSTANCES_QUARANTINED,
-    INSTANCES_NOT_PRIMARY,
+    INSTANCES_NON_PRIMARY,
     INSTANCES_MISSING,
-    FOREIGN_OBJECTS,
+    UNRECOGNIZED_OBJECTS,
     IMPORT_ERRORS,
 )

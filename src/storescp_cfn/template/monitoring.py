@@ -122,7 +122,7 @@ ALARMS = (
     ),
     AlarmSpec(
         "NonPrimaryInstancesAlarm",
-        metrics.INSTANCES_NOT_PRIMARY,
+        metrics.INSTANCES_NON_PRIMARY,
         "Sum",
         "Imported images contradict their series, for example in the patient's id: HealthImaging put them into an "
         "image set that is not the primary one. The ledger names the study.",
@@ -136,7 +136,7 @@ ALARMS = (
     ),
     AlarmSpec(
         "UnrecognizedObjectsAlarm",
-        metrics.FOREIGN_OBJECTS,
+        metrics.UNRECOGNIZED_OBJECTS,
         "Sum",
         "Objects lie in the landing bucket that no receiver wrote. They are in quarantine/ now; find out who put them.",
     ),

@@ -22,8 +22,8 @@ from storescp_cfn.template.release import Release
 def render(release: Release | None = None) -> Template:
     """Return the template of a release, by default of the version installed here.
 
-    Pure: no file, network, clock or environment is looked at, and two calls give equal templates. The importer's source
-    is a constant of `importer_source`, which `make render` copies from import_lambda/ (docs/adr/0005).
+    Pure: no network, clock or environment is looked at, and two calls give equal templates. The importer's source
+    is joined from the package's own files, which are read and nothing else (docs/adr/0005).
     """
     release = release or Release()
     template = Template()

@@ -1,0 +1,62 @@
+"""AWS, as far as the importer needs it: a protocol that boto3 and the tests' model implement."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+
+class ListedObject(NamedTuple):
+    """An object as a listing shows it."""
+
+    key: str
+    bytes: int
+    etag: str
+    modified: float
+
+
+class Job(NamedTuple):
+    """An import job of HealthImaging; times in epoch seconds, 0 while unknown."""
+
+    id: str
+    name: str
+    status: str
+    submitted_at: float
+    ended_at: float = 0.0
+    message: str = ""
+
+
+Item = dict[str, Any]
+
+
+class Aws(Protocol):
+    """Every call that the importer makes. Each may raise TryLater or Refused; the others are named."""
+
+    def now(self) -> float: ...
+    def sleep(self, seconds: float) -> None: ...
+    def list_objects(self, bucket: str, prefix: str) -> list[ListedObject]: ...
+    def list_folders(self, bucket: str, prefix: str) -> tuple[list[str], list[ListedObject]]: ...
+    def read(self, bucket: str, key: str) -> bytes:
+        """Return an object's bytes.
+
+        Raises Missing: there is none.
+        """
+
+    def write(self, bucket: str, key: str, body: bytes) -> None: ...
+    def copy(self, bucket: str, pairs: list[tuple[ListedObject, str]]) -> list[ListedObject]:
+        """Copy each object to its key if it still is the one that was listed; return those that were copied."""
+
+    def delete(self, bucket: str, listed: list[ListedObject]) -> None:
+        """Delete those objects that still are the ones that were listed."""
+
+    def get_item(self, pk: str, sk: str) -> Item | None: ...
+    def query(self, pk: str, sk_prefix: str) -> list[Item]: ...
+    def unsettled(self) -> list[Item]: ...
+    def put_item(self, item: Item, name: str = "", operator: str = "=", value: Any = None) -> None:
+        """Write the item if there is none, or if `name operator value` holds for it.
+
+        Raises Conflict: there is one for which it does not hold.
+        """
+
+    def start_job(self, name: str, input_uri: str, output_uri: str) -> Job: ...
+    def get_job(self, job_id: str) -> Job: ...
+    def list_jobs(self, status: str) -> list[Job]: ...

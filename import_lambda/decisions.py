@@ -1,0 +1,71 @@
+"""Decisions: what a step wants for its batch. Steps return them; `applying.apply()` alone carries them out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from import_lambda.aws import Job
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do until the next wake-up; `soon`: there may be something in a few seconds."""
+
+    soon: bool = False
+
+
+@dataclass(frozen=True)
+class Postpone:
+    """Nothing can be done for this batch until a person changes something: try slowly, the others first."""
+
+
+@dataclass(frozen=True)
+class Intend:
+    """A job is to be started: write that down before the call. `bytes`: of the objects of the job."""
+
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Follow:
+    """The job runs: follow it."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Another job, in so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Split:
+    """Divide the batch: these keys go on in two batches of their own."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Nothing seems to be left below the prefix: from here on, count."""
+
+
+@dataclass(frozen=True)
+class Close:
+    """Every instance has been counted: the batch rests in `state`; `news` is what the counts have gained, by metric."""
+
+    state: str
+    news: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """There are objects (again): the batch is to be imported as if it were new. `is_news`: it had been settled."""
+
+    is_news: bool = False
+
+
+Decision = Wait | Postpone | Intend | Follow | Retry | Split | Finish | Close | Reopen

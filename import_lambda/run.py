@@ -1,0 +1,115 @@
+"""A run: what one invocation knows and has done, and the only way to the batches' items."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any
+
+from import_lambda.aws import Aws, ListedObject
+from import_lambda.errors import AwsError, OutOfTime
+from import_lambda.keys import epoch, iso
+from import_lambda.lease import Lease
+from import_lambda.ledger import Batch, batch_in
+from import_lambda.metrics import log
+from import_lambda.settings import SLOW_RETRY_SECONDS, Settings
+
+
+class Run:
+    """The state of one invocation. Steps read facts through it; nothing here decides anything."""
+
+    def __init__(self, aws: Aws, settings: Settings, lease: Lease, deadline: float) -> None:
+        self.aws, self.settings, self.lease, self.deadline = aws, settings, lease, deadline
+        self.known: dict[str, Batch] = {}  # newest item of each batch that this run has seen
+        self.distrusted: set[str] = set()  # batches that the index may show as they were
+        self.manifests: dict[str, ListedObject] = {}  # below batches/, by batch id
+        self.counts: Counter[str] = Counter()
+        self.seconds_to_image_set: list[float] = []
+        self.saves = 0
+        self.intended: set[str] = set()  # jobs whose intent this run has written and whose start it has not tried
+        self.needs_another_pass = False  # something could not be done now and can be in a few seconds
+        self.stop_starting = False  # this pass starts no more jobs
+        self.next_start = 0.0
+        self.is_discovered = False
+
+    def check(self) -> None:
+        """Look at clock and lease between two calls.
+
+        Raises OutOfTime, LeaseLost: the time is over, or somebody else works now.
+        """
+        if self.aws.now() >= self.deadline:
+            raise OutOfTime
+        self.lease.keep()
+
+    def pause(self, seconds: float) -> None:
+        """Wait with jitter, within the time that is left.
+
+        Raises OutOfTime: it is not enough.
+        """
+        self.wait(seconds * random.uniform(0.5, 1.0))
+
+    def wait(self, seconds: float) -> None:
+        """Wait, within the time that is left.
+
+        Raises OutOfTime: it is not enough.
+        """
+        if self.aws.now() + seconds >= self.deadline:
+            raise OutOfTime
+        self.aws.sleep(seconds)
+
+    def report_error(self, message: str, **values: Any) -> None:
+        """Say loudly what cannot be fixed by retrying."""
+        log("ERROR", message, **values)
+        self.counts["ImportErrors"] += 1
+
+    def forget(self, batch_id: str) -> None:
+        """Drop what this run knows of a batch, half a step or old: the next step reads the item itself."""
+        self.known.pop(batch_id, None)
+        self.distrusted.add(batch_id)
+
+    def recall(self, batch_id: str) -> Batch | None:
+        """Return the batch as this run knows it, or as the ledger has it; None if it is not in the ledger."""
+        if batch_id not in self.known:
+            item = self.aws.get_item(f"BATCH#{batch_id}", "BATCH")
+            if item is None:
+                return None
+            self.known[batch_id] = batch_in(item)
+        return self.known[batch_id]
+
+    def save(self, batch: Batch) -> None:
+        """Write the item.
+
+        Raises Conflict: it is not the one any more that was read.
+        """
+        seen, batch.revision = batch.revision, batch.revision + 1
+        try:
+            self.aws.put_item(batch.item(), *(("revision", "=", seen) if seen else ()))
+        except AwsError:
+            self.forget(batch.batch)
+            raise
+        self.known[batch.batch] = batch
+        self.saves += 1
+
+    def delay(self, batch: Batch, seconds: float) -> None:
+        """Set when the batch is looked at again, with jitter; the caller saves."""
+        batch.next_try_at = iso(self.aws.now() + seconds * random.uniform(0.8, 1.2))
+
+    def is_due(self, batch: Batch) -> bool:
+        """Say whether its time has come; a time too far ahead was written by a clock that is wrong."""
+        ahead = epoch(batch.next_try_at) - self.aws.now() if batch.next_try_at else 0.0
+        return ahead <= 0 or ahead > 2 * SLOW_RETRY_SECONDS
+
+    def list_batch(self, batch: Batch) -> list[ListedObject]:
+        """Return what lies below the batch's prefix."""
+        return self.aws.list_objects(self.settings.landing_bucket, batch.prefix)
+
+    def delete(self, listed: list[ListedObject]) -> None:
+        """Delete objects of the landing bucket that still are the ones that were listed."""
+        for start in range(0, len(listed), 1000):
+            self.check()
+            self.aws.delete(self.settings.landing_bucket, listed[start : start + 1000])
+
+    def delete_manifest(self, batch: Batch) -> None:
+        """Delete the manifest of a batch that is in the ledger; versioning keeps it as long as its images."""
+        if batch.batch in self.manifests:
+            self.delete([self.manifests.pop(batch.batch)])
