@@ -12,10 +12,11 @@ from storescp.pdu import (
     ProposedContext,
     RoleSelection,
 )
+from storescp.services import COMMITMENT_TRANSFER_SYNTAXES, Service, service_of
 from storescp.uids import (
     APPLICATION_CONTEXT,
     HEALTHIMAGING_TRANSFER_SYNTAXES,
-    VERIFICATION_SOP_CLASS,
+    IMPLICIT_VR_LITTLE_ENDIAN,
     is_usable_uid,
 )
 
@@ -92,16 +93,21 @@ def _rejection(request: AssociateRequest, policy: Policy) -> AssociateReject | N
 
 
 def _answer_context(context: ProposedContext, policy: Policy) -> AnsweredContext:
-    allowed = policy.sop_classes
-    if allowed and context.abstract_syntax not in allowed and context.abstract_syntax != VERIFICATION_SOP_CLASS:
-        result = ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED
-        return AnsweredContext(context.context_id, result, context.transfer_syntaxes[0])
     usable = tuple(filter(is_usable_uid, context.transfer_syntaxes))
-    if not usable:
+    service = service_of(context.abstract_syntax)
+    if service is Service.STORAGE_COMMITMENT:
+        usable = tuple(syntax for syntax in usable if syntax in COMMITMENT_TRANSFER_SYNTAXES)
+    is_excluded = bool(policy.sop_classes) and context.abstract_syntax not in policy.sop_classes
+    if not context.is_valid:
+        result = ContextResult.NO_REASON
+    elif service is Service.NOT_SERVED or (service is Service.STORAGE and is_excluded):
+        result = ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED
+    elif not usable:
         result = ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
-        return AnsweredContext(context.context_id, result, context.transfer_syntaxes[0])
-    syntax = choose_transfer_syntax(usable)
-    return AnsweredContext(context.context_id, ContextResult.ACCEPTANCE, syntax)
+    else:
+        return AnsweredContext(context.context_id, ContextResult.ACCEPTANCE, choose_transfer_syntax(usable))
+    # The transfer syntax of a context that is refused says nothing (PS3.8 9.3.3.2), but has to be there.
+    return AnsweredContext(context.context_id, result, usable[0] if usable else IMPLICIT_VR_LITTLE_ENDIAN)
 
 
 def choose_transfer_syntax(proposed: tuple[str, ...]) -> str:
@@ -113,8 +119,14 @@ def choose_transfer_syntax(proposed: tuple[str, ...]) -> str:
 
 
 def _answer_roles(request: AssociateRequest) -> tuple[RoleSelection, ...]:
-    """Accept the requestor as SCU, never as SCP: we send nothing (PS3.7 D.3.3.4)."""
-    proposed = {context.abstract_syntax for context in request.contexts}
-    return tuple(
-        RoleSelection(role.sop_class_uid, role.scu, False) for role in request.roles if role.sop_class_uid in proposed
-    )
+    """Accept the requestor as SCU, never as SCP, once for each SOP class it proposes (PS3.7 D.3.3.4).
+
+    What was proposed a second time, for another class or with a UID that is none is left out, which refuses it; so
+    the answer is bounded by the number of contexts, whatever was sent.
+    """
+    proposed = {context.abstract_syntax for context in request.contexts if is_usable_uid(context.abstract_syntax)}
+    roles: dict[str, RoleSelection] = {}
+    for role in request.roles:
+        if role.sop_class_uid in proposed:
+            roles.setdefault(role.sop_class_uid, RoleSelection(role.sop_class_uid, role.scu, False))
+    return tuple(roles.values())

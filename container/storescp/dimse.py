@@ -5,6 +5,7 @@ from enum import IntEnum
 from struct import Struct, pack
 from typing import Final
 
+from storescp.uids import strip_padding
 from storescp.upper_layer import Fragment
 
 MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
@@ -12,7 +13,6 @@ NO_DATA_SET: Final = 0x0101
 _ELEMENT: Final = Struct("<HHI")
 _US: Final = Struct("<H")
 _RESPONSE: Final = 0x8000
-_GROUP_LENGTH_BYTES: Final = 12  # of the element (0000,0000) itself
 
 
 class CommandField(IntEnum):
@@ -36,6 +36,15 @@ class Status(IntEnum):
 
 class DimseError(ValueError):
     """A message that breaks PS3.7: the association is to be aborted by the service user."""
+
+
+class Refusal(Exception):
+    """A request that is answered with a failure status; `comment` is the Error Comment that says why."""
+
+    def __init__(self, status: Status, comment: str) -> None:
+        super().__init__(comment)
+        self.status = status
+        self.comment = comment
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +98,14 @@ class MessageReader:
 
 
 def decode_command(context_id: int, data: bytes) -> Command:
-    """Decode a request's command set, always Implicit VR Little Endian (PS3.7 6.3.1); raises `DimseError`."""
+    """Decode a request's command set, always Implicit VR Little Endian (PS3.7 6.3.1).
+
+    The group length is not looked at: old devices leave it out or count differently, and the end of the command
+    is known from its last fragment. Elements of other groups are skipped.
+
+    Raises DimseError: when the elements do not fill the command set, or one that an answer needs is missing.
+    """
     elements = _elements(data)
-    if int.from_bytes(elements.get(0x0000, b""), "little") != len(data) - _GROUP_LENGTH_BYTES:
-        raise DimseError("the command group length is wrong")
     field = _number(elements, 0x0100, "Command Field")
     if field & _RESPONSE:
         raise DimseError(f"response {field:#06x} to a request that was never made")
@@ -132,24 +145,24 @@ def _elements(data: bytes) -> dict[int, bytes]:
             raise DimseError("a command set is cut off within an element's header")
         group, element, length = _ELEMENT.unpack_from(data, position)
         position += _ELEMENT.size
-        if group:
-            raise DimseError(f"a command set holds an element of group {group:#06x}")
         if position + length > end:
-            raise DimseError(f"element (0000,{element:04x}) is longer than its command set")
-        elements[element] = data[position : position + length]
+            raise DimseError("an element is longer than its command set")
+        if not group:
+            elements[element] = data[position : position + length]
         position += length
     return elements
 
 
 def _number(elements: dict[int, bytes], element: int, name: str) -> int:
+    """A number of two bytes; some devices write four, of which the lower two count."""
     value = elements.get(element, b"")
-    if len(value) != _US.size:
+    if len(value) < _US.size:
         raise DimseError(f"the command set lacks its {name}")
-    return int.from_bytes(value, "little")
+    return int.from_bytes(value[: _US.size], "little")
 
 
 def _uid(value: bytes) -> str:
-    return value.decode("latin-1").strip("\0 ")
+    return strip_padding(value.decode("latin-1"))
 
 
 def _encode(element: int, value: bytes, padding: bytes) -> bytes:

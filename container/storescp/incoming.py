@@ -10,29 +10,19 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from storescp.batch import Batch, Batches, Instance, Lane, utc_now
-from storescp.dimse import Command, Status
-from storescp.identifiers import UnreadableDataSet, read_identifiers
+from storescp.dimse import Command, Refusal, Status
+from storescp.instances import check_command, name_instance
 from storescp.keys import object_key
 from storescp.log import Log
 from storescp.memory import LARGEST_BUFFER, MemoryBudget
 from storescp.metrics import Metrics
 from storescp.part10 import encode_file_meta_information
 from storescp.store import Store, StoreError
-from storescp.uids import is_usable_uid
 from storescp.upload import CHUNK_BYTES, Upload, UploadAbandoned, stream
 
 # HealthImaging imports no larger file (endpoints and quotas, "Maximum size of each P10 file").
 MAXIMUM_OBJECT_BYTES: Final = 10_000_000_000
 _SMALLEST_HINT: Final = 4096
-
-
-class Refusal(Exception):
-    """An instance that cannot be stored: the status and the Error Comment that say why."""
-
-    def __init__(self, status: Status, comment: str) -> None:
-        super().__init__(comment)
-        self.status = status
-        self.comment = comment
 
 
 class StorageService:
@@ -118,8 +108,10 @@ class IncomingObject:
         self._future: asyncio.Future[Any] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._put_began = 0.0
-        if not (is_usable_uid(command.sop_class_uid) and is_usable_uid(command.sop_instance_uid)):
-            self._refuse(Refusal(Status.DATA_SET_DOES_NOT_MATCH, "SOP Class or Instance UID of command unusable"))
+        try:
+            check_command(command)
+        except Refusal as refusal:
+            self._refuse(refusal)
             return
         head = encode_file_meta_information(
             command.sop_class_uid, command.sop_instance_uid, transfer_syntax, calling_ae_title
@@ -198,28 +190,14 @@ class IncomingObject:
         future.add_done_callback(self._on_done)
 
     def _choose_key(self, lane: Lane, size: int) -> str:
-        """Read the identifiers, hold them against the command, and choose a batch."""
+        """Name the instance, hold its data set against the command, and choose a batch."""
         service = self._service
-        try:
-            found = read_identifiers(self._view[self._head_bytes : self._used], self._transfer_syntax)
-        except UnreadableDataSet as error:
-            raise Refusal(Status.CANNOT_UNDERSTAND, f"Data set cannot be read: {error}") from None
-        if found.sop_class_uid != self.command.sop_class_uid:
-            raise Refusal(Status.DATA_SET_DOES_NOT_MATCH, "SOP Class UID of data set differs from command")
-        if found.sop_instance_uid != self.command.sop_instance_uid:
-            raise Refusal(Status.DATA_SET_DOES_NOT_MATCH, "SOP Instance UID of data set differs from command")
-        for name, uid in (("Study", found.study_instance_uid), ("Series", found.series_instance_uid)):
-            if not is_usable_uid(uid):
-                problem = "is no UID" if uid else "is missing"
-                raise Refusal(Status.DATA_SET_DOES_NOT_MATCH, f"{name} Instance UID {problem}")
-        instance = Instance(
-            found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid, self._calling_ae_title
-        )
+        data = self._view[self._head_bytes : self._used]
+        names = name_instance(self.command, data, self._transfer_syntax, self.is_finished)
+        instance = Instance(names.study, names.series, names.sop, self._calling_ae_title)
         self._instance = instance
         self._batch = service.batches.assign(lane, instance, size, service.loop.time(), utc_now())
-        return object_key(
-            self._batch.batch_id, found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid
-        )
+        return object_key(self._batch.batch_id, *names)
 
     def _make_room(self, size: int) -> None:
         if self._upload is None and self._used + size <= LARGEST_BUFFER:

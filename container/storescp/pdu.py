@@ -1,11 +1,13 @@
 """Protocol data units of the DICOM upper layer, as an acceptor needs them (PS3.8 section 9.3, PS3.7 Annex D).
 
-Decoding is strict about structure (lengths must add up) and tolerant of content (items that are not known are
-skipped, titles and UIDs may be padded with spaces or NULs), because devices differ in the latter only.
+Decoding is strict about what everything else hangs on (the lengths of PDUs and of their outermost items), and tolerant
+of the rest: an odd presentation context is refused alone, an odd item of the user information is left out, titles and
+UIDs may be padded with spaces or NULs.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from struct import Struct, error, pack
 from typing import Final
@@ -15,6 +17,9 @@ from storescp.uids import APPLICATION_CONTEXT, IMPLEMENTATION_CLASS_UID, IMPLEME
 PDU_HEADER: Final = Struct(">BxI")
 _ITEM_HEADER: Final = Struct(">BxH")
 _ASSOCIATE_HEADER_LENGTH: Final = 68
+_CONTEXT_FIXED_BYTES: Final = 4
+_MAXIMUM_LENGTH_BYTES: Final = 4
+_WINDOW_BYTES: Final = 4
 
 
 class PduType(IntEnum):
@@ -51,6 +56,7 @@ class ContextResult(IntEnum):
     """Result of one presentation context (PS3.8 table 9-18)."""
 
     ACCEPTANCE = 0
+    NO_REASON = 2
     ABSTRACT_SYNTAX_NOT_SUPPORTED = 3
     TRANSFER_SYNTAXES_NOT_SUPPORTED = 4
 
@@ -65,11 +71,16 @@ class PduError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ProposedContext:
-    """One presentation context of an A-ASSOCIATE-RQ (PS3.8 9.3.2.2)."""
+    """One presentation context of an A-ASSOCIATE-RQ (PS3.8 9.3.2.2).
+
+    `is_valid` is false for one whose id is even or proposed twice with another content, or whose items do not add
+    up: it is refused, and the others are not.
+    """
 
     context_id: int
     abstract_syntax: str
     transfer_syntaxes: tuple[str, ...]
+    is_valid: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +163,9 @@ def decode_associate_request(body: bytes) -> AssociateRequest:
         if item_type == 0x10:
             application_context = _uid(value)
         elif item_type == 0x20:
-            context = _proposed_context(value)
-            if context.context_id in contexts:
-                raise PduError(f"presentation context {context.context_id} is proposed twice")
-            contexts[context.context_id] = context
+            for context in _proposed_context(value):
+                is_repeated = contexts.setdefault(context.context_id, context) != context
+                contexts[context.context_id] = replace(context, is_valid=False) if is_repeated else context
         elif item_type == 0x50:
             user = _user_information(value)
     return AssociateRequest(
@@ -174,7 +184,7 @@ def decode_associate_request(body: bytes) -> AssociateRequest:
 
 
 def encode_associate_accept(accept: AssociateAccept) -> bytes:
-    """Encode an A-ASSOCIATE-AC."""
+    """Encode an A-ASSOCIATE-AC; UIDs in it are of at most 64 characters, so that no length can overflow."""
     items = [_item(0x10, APPLICATION_CONTEXT.encode())]
     for context in accept.contexts:
         syntax = _item(0x40, context.transfer_syntax.encode("latin-1"))
@@ -228,47 +238,47 @@ def _user_information(value: bytes) -> _UserInformation:
     """Read the user information; identity and extended negotiation ask nothing of a Storage SCP (PS3.7 D.3.3.5-7).
 
     An acceptor that does not support user identity negotiation accepts without the positive response, and one
-    that does not support an extended negotiation leaves its item out.
+    that does not support an extended negotiation leaves its item out. An item of another length than the standard's
+    is left out as well: it asks for nothing that could not be done without.
     """
     user = _UserInformation()
-    for item_type, item in _items(value, "user information"):
-        if item_type == 0x51:
-            user.maximum_length = int.from_bytes(_exactly(item, 4, "maximum length"), "big")
-        elif item_type == 0x52:
-            user.implementation_class_uid = _uid(item)
-        elif item_type == 0x53:
-            window = _exactly(item, 4, "asynchronous operations window")
-            user.operations_window = (int.from_bytes(window[:2], "big"), int.from_bytes(window[2:], "big"))
-        elif item_type == 0x54:
-            user.roles.append(_role_selection(item))
-        elif item_type == 0x55:
-            user.implementation_version_name = _text(item)
+    with suppress(PduError):  # items that do not add up: what came before them holds
+        for item_type, item in _items(value, "user information"):
+            if item_type == 0x51 and len(item) == _MAXIMUM_LENGTH_BYTES:
+                user.maximum_length = int.from_bytes(item, "big")
+            elif item_type == 0x52:
+                user.implementation_class_uid = _uid(item)
+            elif item_type == 0x53 and len(item) == _WINDOW_BYTES:
+                user.operations_window = (int.from_bytes(item[:2], "big"), int.from_bytes(item[2:], "big"))
+            elif item_type == 0x54:
+                user.roles.extend(_role_selection(item))
+            elif item_type == 0x55:
+                user.implementation_version_name = _text(item)
     return user
 
 
-def _role_selection(item: bytes) -> RoleSelection:
+def _role_selection(item: bytes) -> Iterator[RoleSelection]:
     length = int.from_bytes(item[:2], "big")
-    if len(item) != 2 + length + 2:
-        raise PduError("the lengths of a role selection item do not add up")
-    return RoleSelection(_uid(item[2 : 2 + length]), bool(item[-2]), bool(item[-1]))
+    if len(item) == 2 + length + 2:
+        yield RoleSelection(_uid(item[2 : 2 + length]), bool(item[-2]), bool(item[-1]))
 
 
-def _proposed_context(value: bytes) -> ProposedContext:
-    if len(value) < 4:
-        raise PduError("a presentation context item is shorter than its fixed fields")
-    context_id = value[0]
-    if not context_id % 2:
-        raise PduError(f"presentation context id {context_id} is not odd")
+def _proposed_context(value: bytes) -> Iterator[ProposedContext]:
+    """The context that an item proposes; none if the item is too short to name one."""
+    if not value:
+        return
     abstract_syntax = ""
     transfer_syntaxes = []
-    for item_type, item in _items(value[4:], "presentation context"):
-        if item_type == 0x30:
-            abstract_syntax = _uid(item)
-        elif item_type == 0x40:
-            transfer_syntaxes.append(_uid(item))
-    if not abstract_syntax or not transfer_syntaxes:
-        raise PduError(f"presentation context {context_id} lacks its abstract or its transfer syntax")
-    return ProposedContext(context_id, abstract_syntax, tuple(transfer_syntaxes))
+    is_valid = value[0] % 2 == 1 and len(value) >= _CONTEXT_FIXED_BYTES
+    try:
+        for item_type, item in _items(value[_CONTEXT_FIXED_BYTES:], "presentation context"):
+            if item_type == 0x30:
+                abstract_syntax = _uid(item)
+            elif item_type == 0x40:
+                transfer_syntaxes.append(_uid(item))
+    except PduError:
+        is_valid = False
+    yield ProposedContext(value[0], abstract_syntax, tuple(transfer_syntaxes), is_valid)
 
 
 def _items(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
@@ -291,12 +301,6 @@ def _item(item_type: int, value: bytes) -> bytes:
 
 def _pdu(pdu_type: PduType, body: bytes) -> bytes:
     return PDU_HEADER.pack(pdu_type, len(body)) + body
-
-
-def _exactly(value: bytes, length: int, name: str) -> bytes:
-    if len(value) != length:
-        raise PduError(f"the {name} item has {len(value)} bytes, not {length}")
-    return value
 
 
 def _uid(value: bytes) -> str:

@@ -5,9 +5,12 @@ from typing import Final
 
 APPLICATION_CONTEXT: Final = "1.2.840.10008.3.1.1.1"
 VERIFICATION_SOP_CLASS: Final = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT_PUSH_MODEL_SOP_CLASS: Final = "1.2.840.10008.1.20.1"
 
 IMPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1"
 EXPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.10008.1.2.2"
+GE_PRIVATE_IMPLICIT_VR_BIG_ENDIAN: Final = "1.2.840.113619.5.2"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN: Final = "1.2.840.10008.1.2.1.99"
 JPIP_REFERENCED_DEFLATE: Final = "1.2.840.10008.1.2.4.95"
 JPIP_HTJ2K_REFERENCED_DEFLATE: Final = "1.2.840.10008.1.2.4.205"
@@ -38,6 +41,19 @@ IMPLEMENTATION_CLASS_UID: Final = "2.25.211830354408396435999909335290897168707"
 IMPLEMENTATION_VERSION_NAME: Final = "STORESCP-CFN_01"
 
 _USABLE = re.compile(r"(?=[0-9.]*[0-9])[0-9.]{1,64}")
+
+
+def strip_padding(uid: str) -> str:
+    """A UID without the NULs and spaces that devices put around it (PS3.5 9.1 allows one NUL at the end)."""
+    return uid.strip("\0 ")
+
+
+def is_same_uid(first: str, second: str) -> bool:
+    """Whether two UIDs name the same thing: padding does not count, nor what follows a NUL within the value.
+
+    Toolkits in C end a value at its first NUL, and so send in a command what the data set has more of.
+    """
+    return strip_padding(first).partition("\0")[0] == strip_padding(second).partition("\0")[0]
 
 
 def is_usable_uid(uid: str) -> bool:

@@ -30,6 +30,8 @@ from storescp.pdu import (
 
 # 128 contexts with every transfer syntax of PS3.6 fit in.
 MAXIMUM_ASSOCIATE_REQUEST_LENGTH: Final = 512 * 1024
+# Four reserved bytes (PS3.8 9.3.6); there are devices that send none, or eight.
+MAXIMUM_RELEASE_REQUEST_LENGTH: Final = 16
 _PDV_HEADER: Final = Struct(">IBB")
 _DATA_HEADER: Final = Struct(">BxIIBB")  # of a PDU and of its first value
 
@@ -94,7 +96,7 @@ _EXPECTED: Final = {
 _KNOWN: Final = frozenset(PduType)
 _LENGTHS: Final = {
     PduType.A_ASSOCIATE_RQ: range(MAXIMUM_ASSOCIATE_REQUEST_LENGTH + 1),
-    PduType.A_RELEASE_RQ: range(4, 5),
+    PduType.A_RELEASE_RQ: range(MAXIMUM_RELEASE_REQUEST_LENGTH + 1),
     PduType.A_ABORT: range(4, 5),
 }
 

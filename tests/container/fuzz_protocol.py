@@ -4,16 +4,17 @@ Whatever arrives has to end in an event, a refusal or an abort; any other except
 """
 
 import sys
+from re import fullmatch
 
 import atheris
 
 with atheris.instrument_imports():
     from storescp.acceptance import Policy, answer
     from storescp.dimse import DimseError, MessageReader
-    from storescp.identifiers import UnreadableDataSet, read_identifiers
+    from storescp.identifiers import read_identifiers
+    from storescp.keys import safe_name
     from storescp.part10 import encode_file_meta_information
     from storescp.pdu import AssociateReject, encode_associate_accept, encode_associate_reject
-    from storescp.uids import is_usable_uid
     from storescp.upper_layer import AssociateRequested, Fragment, ReleaseRequested, State, UpperLayer
 
 POLICY = Policy("STORESCP", False, frozenset(), frozenset(), 16384)
@@ -33,15 +34,12 @@ def one_input(data: bytes) -> None:
 
 def read(data: bytes, syntax: str) -> None:
     """Read identifiers, and what becomes of them."""
-    try:
-        found = read_identifiers(data, syntax)
-    except UnreadableDataSet:
-        return
-    if is_usable_uid(found.sop_class_uid) and is_usable_uid(found.sop_instance_uid):
-        assert (
-            encode_file_meta_information(found.sop_class_uid, found.sop_instance_uid, syntax, "FUZZ")[128:132]
-            == b"DICM"
-        )
+    for is_whole in (False, True):
+        found = read_identifiers(data, syntax, is_whole)
+        if found is not None:
+            assert fullmatch(r"[x0-9a-f.-]{1,64}|none", safe_name(found.study_instance_uid))
+            head = encode_file_meta_information(found.sop_class_uid, found.sop_instance_uid, syntax, "FUZZ")
+            assert head[128:132] == b"DICM"
 
 
 def converse(data: bytes, is_established: bool) -> None:
