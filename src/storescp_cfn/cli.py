@@ -178,3 +178,12 @@ def estimate(studies_per_day: float, images_per_study: float, image_mb: float, r
         workload = cost.Workload(studies_per_day, images_per_study, image_mb)
         deployment = cost.deployment_of(render().to_dict())
         terminal.show_estimate(cost.estimate(workload, deployment, region), workload, deployment)
+
+
+def _add_account_commands() -> None:
+    from storescp_cfn.commands import asking
+
+    main.add_command(asking.status)
+
+
+_add_account_commands()

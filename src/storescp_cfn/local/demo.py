@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
-from storescp_cfn.local import LocalError, accounting, dcmtk
+from storescp_cfn.local import LocalError, accounting, dcmtk, operator
 from storescp_cfn.local.processes import require_free
 from storescp_cfn.local.stack import DeployedStack, LocalStack, LocalStackError
 from storescp_cfn.local.study import DicomFile, files_of, pydicom_test_files, synthetic_ct, total_bytes
@@ -193,6 +193,8 @@ class Demonstration:
         """Tell what arrives until Ctrl-C."""
         title = deployed.outputs["DICOMAETitle"]
         self.step(f"Ready for any DICOM program: 127.0.0.1, port {self.port}, Called AE Title {title}. Ctrl-C ends it.")
+        self.print("The AWS CLI and storescp-cfn reach this stack from another terminal after this line:")
+        self.print(operator.export_line(stack))
         seen = accounting.read_progress(stack, deployed)
         told = dict(seen.batches) | seen.jobs
         while True:

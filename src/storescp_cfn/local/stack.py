@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from storescp_cfn.local import LocalError, embedded_aws
+from storescp_cfn.local.log_driver import LogDriver
 from storescp_cfn.local.processes import Child, free_port
 
 REGION = "us-east-1"
@@ -60,6 +61,7 @@ class LocalStack:
         self.healthimaging_port = free_port()
         self.children: list[Child] = []
         self.receiver_child: Child | None = None
+        self.log_driver: LogDriver | None = None
         self.health_port = 0
 
     def __enter__(self) -> LocalStack:
@@ -70,6 +72,8 @@ class LocalStack:
         impatience = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
         if self.receiver_child is not None:
             self.receiver_child.stop(RECEIVER_STOP_SECONDS)
+        if self.log_driver is not None:
+            self.log_driver.stop()
         for child in reversed(self.children):
             child.stop(5)
         if kind is None or kind is KeyboardInterrupt:
@@ -270,6 +274,10 @@ class LocalStack:
         child = Child([sys.executable, "-m", "storescp"], environment, self.folder / "receiver.log")
         self.receiver_child = child
         self.wait(START_SECONDS, child, "The receiver", self.receiver_ready)
+        self.log_driver = LogDriver(self.client("logs"), deployed.outputs["ReceiverLogGroupName"], "local", child.log)
+        for target_group in self.physical_ids("AWS::ElasticLoadBalancingV2::TargetGroup"):
+            targets = [{"Id": "127.0.0.1", "Port": port}]
+            self.client("elbv2").register_targets(TargetGroupArn=target_group, Targets=targets)
 
     def require_running(self) -> None:
         """Raise LocalStackError when a process of the chain has ended by itself."""
