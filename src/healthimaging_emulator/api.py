@@ -6,17 +6,20 @@ Below `/_emulator/` is the admin API (`admin_api.py`), which is not AWS.
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from healthimaging_emulator.admin_api import AdminApi
-from healthimaging_emulator.errors import NotAuthenticated, NotEmulated, ServiceError
+from healthimaging_emulator.dicomweb import DicomWeb, DicomWebRequest, find_request
+from healthimaging_emulator.errors import AnswerLost, NotAuthenticated, NotEmulated, ServiceError
 from healthimaging_emulator.model import (
     Answer,
     Route,
     ServiceModel,
     build_answer,
+    header_of,
     json_answer,
     parse_request,
 )
@@ -26,6 +29,7 @@ from healthimaging_emulator.throttle import Throttle
 SERVICE_PRINCIPAL = "medical-imaging.amazonaws.com"
 ACCESS_KEY = re.compile(r"Credential=([^/,\s]+)/")
 EMULATOR = "/_emulator/"
+ASKED_FOR = "An error that the emulator's settings asked for"
 
 # Access key id, action, resource ARN, condition keys: may the owner of that key do it?
 Authorize = Callable[[str, str, str, Mapping[str, str]], bool]
@@ -52,33 +56,46 @@ class Api:
         service: HealthImaging,
         authorize: Authorize = allow_everybody,
         authenticate: Authenticate = accept_any_signature,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
+        """`wait` lets the seconds pass that a synchronous request takes."""
         self.service = service
         self._authorize = authorize
         self._authenticate = authenticate
         self._model = ServiceModel()
         self._throttle = Throttle()
         self._admin = AdminApi(service.state)
+        self._dicomweb = DicomWeb(service.state, wait)
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Answer one request; `target` is path and query as they came."""
+        """Answer one request; `target` is path and query as they came. Raises AnswerLost: the settings ask for it."""
         url = urlsplit(target)
         query = dict(parse_qsl(url.query, keep_blank_values=True))
         if url.path.startswith(EMULATOR):
             return self._admin.answer(method, url.path.removeprefix(EMULATOR), query, body)
-        found = self._model.match(method, url.path)
-        if found is None:
-            message = f"No operation has {method} {url.path}"
-            return json_answer(404, {"message": message}, _type("UnknownOperationException"))
         try:
-            self._authenticate(method, target, headers, body)
-            return self._operate(*found, query, headers, body)
+            return self._answer(method, url, query, headers, body)
         except ServiceError as error:
             return self._model.error(error.code, error.message)
         except NotAuthenticated as error:
             return json_answer(403, {"message": error.message}, _type(error.code))
         except NotEmulated as error:
             return json_answer(501, {"message": str(error)}, _type("NotImplementedException"))
+
+    def _answer(
+        self, method: str, url: SplitResult, query: Mapping[str, str], headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        target = url._replace(scheme="", netloc="").geturl()
+        request = find_request(method, url.path, url.query, headers, body)
+        found = self._model.match(method, url.path)
+        if request is None and found is None:
+            message = f"No operation has {method} {url.path}"
+            return json_answer(404, {"message": message}, _type("UnknownOperationException"))
+        self._authenticate(method, target, headers, body)
+        if request is not None:
+            return self._answer_dicomweb(request)
+        assert found is not None
+        return self._operate(*found, query, headers, body)
 
     def _operate(
         self,
@@ -88,19 +105,33 @@ class Api:
         headers: Mapping[str, str],
         body: bytes,
     ) -> Answer:
+        """Answer an operation of the service model."""
         if route.name not in self.service.operations:
             raise NotEmulated(route.name)
         access_key_id = _access_key_id(headers)
         self._require(access_key_id, f"medical-imaging:{route.name}", self._resource(labels), {})
         with self.service.state.lock:
-            self._refuse_too_many(route.name)
-            self._injected(route.name, "errors_before")
+            self._disturb_before(route.name)
             parameters = parse_request(route, labels, query, body)
             if "dataAccessRoleArn" in parameters:
                 context = {"iam:PassedToService": SERVICE_PRINCIPAL}
                 self._require(access_key_id, "iam:PassRole", parameters["dataAccessRoleArn"], context)
             answer = build_answer(route, self.service.operations[route.name](parameters))
-            self._injected(route.name, "errors_after")
+            self._disturb_after(route.name)
+        return answer
+
+    def _answer_dicomweb(self, request: DicomWebRequest) -> Answer:
+        """Answer an action of DICOMweb; it takes its time without the lock."""
+        if header_of(request.headers, "x-amz-content-sha256").startswith("STREAMING-"):
+            raise NotEmulated("a body signed in chunks")
+        access_key_id = _access_key_id(request.headers)
+        self._require(access_key_id, f"medical-imaging:{request.action}", self._resource(request.labels), {})
+        with self.service.state.lock:
+            self._disturb_before(request.action)
+            self.service.state.datastore(request.labels["datastoreId"])
+        answer = self._dicomweb.answer(request)
+        with self.service.state.lock:
+            self._disturb_after(request.action)
         return answer
 
     def _resource(self, labels: Mapping[str, str]) -> str:
@@ -118,18 +149,31 @@ class Api:
                 f"The caller is not authorized to perform: {action} on resource: {resource_arn}",
             )
 
-    def _refuse_too_many(self, operation: str) -> None:
-        settings = self.service.state.settings
-        if settings.throttling and not self._throttle.admits(operation, settings.rates, self.service.state.clock()):
+    def _disturb_before(self, operation: str) -> None:
+        """Raise what keeps the request from taking effect: the throttle, an error of the settings, or a brownout."""
+        state = self.service.state
+        if state.settings.throttling and not self._throttle.admits(operation, state.settings.rates, state.clock()):
             raise ServiceError("ThrottlingException", "Rate exceeded")
+        self._raise_next_error(operation, "errors_before")
+        code, percent = state.settings.error_percents.get(operation, ("", 0))
+        if state.chance.random() * 100 < percent:
+            raise ServiceError(code, ASKED_FOR)
 
-    def _injected(self, operation: str, table: str) -> None:
+    def _disturb_after(self, operation: str) -> None:
+        """Raise what keeps the client from learning that the request took effect."""
+        state = self.service.state
+        self._raise_next_error(operation, "errors_after")
+        if (count := state.settings.lost_answers.get(operation, 0)) > 0:
+            state.settings = state.settings.changed({"lost_answers": {operation: count - 1}})
+            raise AnswerLost(operation)
+
+    def _raise_next_error(self, operation: str, table: str) -> None:
         """Raise the next error that the settings hold for `operation`, and take it out of them."""
         errors: dict[str, list[str]] = getattr(self.service.state.settings, table)
         if errors.get(operation):
             code, *rest = errors[operation]
             self.service.state.settings = self.service.state.settings.changed({table: {operation: rest}})
-            raise ServiceError(code, "An error that the emulator's settings asked for")
+            raise ServiceError(code, ASKED_FOR)
 
 
 def _type(code: str) -> dict[str, str]:
@@ -138,7 +182,7 @@ def _type(code: str) -> dict[str, str]:
 
 def _access_key_id(headers: Mapping[str, str]) -> str:
     """The access key of the request's credential scope."""
-    found = ACCESS_KEY.search(headers.get("Authorization", ""))
+    found = ACCESS_KEY.search(header_of(headers, "Authorization"))
     if found is None:
         raise NotAuthenticated("MissingAuthenticationTokenException", "Missing Authentication Token")
     return found.group(1)

@@ -21,6 +21,10 @@ class NotAuthenticated(Exception):
         self.message = message
 
 
+class AnswerLost(Exception):
+    """The request took effect, and its answer goes nowhere: the connection is to be closed."""
+
+
 class NotEmulated(Exception):
     """The real service has it, this one has not."""
 

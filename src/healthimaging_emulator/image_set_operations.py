@@ -6,8 +6,10 @@ import gzip
 import json
 
 from healthimaging_emulator.errors import ServiceError
+from healthimaging_emulator.frames import image_frames
 from healthimaging_emulator.image_sets import ImageSet
 from healthimaging_emulator.metadata import image_set_metadata
+from healthimaging_emulator.reading import Instance
 from healthimaging_emulator.search import search_image_sets, summaries
 from healthimaging_emulator.state import Operation, Parameters, ServiceState, page_of, timestamp
 
@@ -31,7 +33,8 @@ class ImageSetOperations:
         """SearchImageSets."""
         datastore = self._state.datastore(request["datastoreId"])
         criteria = request.get("searchCriteria", {})
-        image_sets = list(datastore.image_sets)
+        now = self._state.clock()
+        image_sets = [each for each in datastore.image_sets if each.visible(now)]
         page, next_token = page_of(search_image_sets(image_sets, criteria), request)
         found = summaries(page, image_sets)
         return {"imageSetsMetadataSummaries": found, "sort": criteria.get("sort"), "nextToken": next_token}
@@ -82,9 +85,14 @@ class ImageSetOperations:
     def get_image_set_metadata(self, request: Parameters) -> Parameters:
         """GetImageSetMetadata: the document, gzipped."""
         image_set, number = self.image_set(request)
-        document = json.dumps(image_set_metadata(request["datastoreId"], image_set, number)).encode()
+        metadata = image_set_metadata(request["datastoreId"], image_set, number, self._image_frames)
         return {
-            "imageSetMetadataBlob": gzip.compress(document),
+            "imageSetMetadataBlob": gzip.compress(json.dumps(metadata).encode()),
             "contentType": "application/json",
             "contentEncoding": "gzip",
         }
+
+    def _image_frames(self, instance: Instance) -> list[Parameters]:
+        """The frames of one instance with their checksums; none when they cannot be told apart."""
+        data = self._state.files.read(instance.sha256)
+        return [] if data is None else image_frames(instance.sha256, data)

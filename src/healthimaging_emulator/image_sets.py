@@ -21,12 +21,16 @@ SERIES_KEYS = (*STUDY_KEYS, "SeriesInstanceUID", "SeriesNumber")
 
 @dataclass
 class Stored:
-    """One import of one SOP instance: the image set's version when it came, and when the next one replaced it."""
+    """One import of one SOP instance: the image set's version when it came, and when the next one replaced it.
+
+    Searches know it from `visible_at` on, in seconds since the epoch. What came by StoreDICOM has no key and no job.
+    """
 
     instance: Instance
     key: str
     job_id: str
     version: int
+    visible_at: float
     replaced_in: int | None = None
 
 
@@ -70,6 +74,14 @@ class ImageSet:
             if each.version <= version and (each.replaced_in is None or each.replaced_in > version)
         ]
 
+    def visible(self, now: float) -> list[Stored]:
+        """The instances that searches know; one that was replaced a moment ago is still known as it was."""
+        found: dict[str, Stored] = {}
+        for each in self.stored:
+            if each.visible_at <= now:
+                found[each.instance.SOPInstanceUID] = each
+        return list(found.values())
+
     def add(self, stored: Stored) -> None:
         uid = stored.instance.SOPInstanceUID
         if (older := self.current.get(uid)) is not None:
@@ -90,9 +102,16 @@ class ImageSets:
     def __iter__(self) -> Iterator[ImageSet]:
         return iter(self.by_id.values())
 
-    def importing(self, job_id: str, now: float) -> Import:
-        """One job's import."""
-        return Import(self, job_id, now)
+    def importing(self, job_id: str, now: float, visible_at: float) -> Import:
+        """The import of one job, or of one StoreDICOM; times are in seconds since the epoch."""
+        return Import(self, job_id, now, visible_at)
+
+    def primary_image_sets(self, series_instance_uid: str | None) -> list[ImageSet]:
+        """The primary image set of a series, or all of them."""
+        if series_instance_uid is None:
+            return [each for each in self if each.is_primary]
+        found = self._primary_of_series.get(series_instance_uid)
+        return [] if found is None else [found]
 
     def conflict(self, instance: Instance) -> bool:
         """Whether the instance contradicts the primary image set that it would belong to."""
@@ -120,12 +139,13 @@ def _differ(one: Instance, other: Instance, keywords: tuple[str, ...]) -> bool:
 
 
 class Import:
-    """The image sets that one job makes or changes; each gets one new version at most."""
+    """The image sets that one job, or one StoreDICOM, makes or changes; each gets one new version at most."""
 
-    def __init__(self, image_sets: ImageSets, job_id: str, now: float) -> None:
+    def __init__(self, image_sets: ImageSets, job_id: str, now: float, visible_at: float) -> None:
         self._all = image_sets
         self._job_id = job_id
         self._now = now
+        self._visible_at = visible_at
         self._non_primary: dict[tuple[str, ...], ImageSet] = {}
         self.touched: dict[str, ImageSet] = {}
         self.matched: dict[str, set[str]] = {}  # image set id: SOP Instance UIDs of this job
@@ -138,7 +158,7 @@ class Import:
         if image_set.image_set_id not in self.touched:
             image_set.versions.append(Version(len(image_set.versions) + 1, self._now))
             self.touched[image_set.image_set_id] = image_set
-        image_set.add(Stored(instance, key, self._job_id, image_set.version))
+        image_set.add(Stored(instance, key, self._job_id, image_set.version, self._visible_at))
         self._all.enter(image_set, instance)
         self.matched.setdefault(image_set.image_set_id, set()).add(instance.SOPInstanceUID)
         return image_set

@@ -147,21 +147,21 @@ class ImportJobs:
         failure: str | None = INTERNAL_ERROR
         try:
             s3 = self._open_object_store(job.data_access_role_arn, job.datastore_arn)
-            manifest = self._import(datastore, job, s3)
+            manifest = self._import(datastore, job, s3, begun_at)
             failure = None
         except JobFailed as error:
             failure = _message(error)
         finally:
-            rest = max(0.0, begun_at + self._duration_seconds(manifest) - self._state.clock())
+            files = manifest["jobSummary"]["numberOfScannedFiles"] if manifest else 0
+            rest = max(0.0, begun_at + self._duration_seconds(files) - self._state.clock())
             self._state.scheduler.after(rest, lambda: self._end(datastore, job, s3, manifest, failure))
 
-    def _duration_seconds(self, manifest: Parameters | None) -> float:
+    def _duration_seconds(self, files: int) -> float:
         """How long a job of that many files is IN_PROGRESS at least."""
-        files = manifest["jobSummary"]["numberOfScannedFiles"] if manifest else 0
         settings = self._state.settings
         return settings.in_progress_seconds + files * settings.in_progress_seconds_per_file
 
-    def _import(self, datastore: Datastore, job: Job, s3: ObjectStore) -> Parameters:
+    def _import(self, datastore: Datastore, job: Job, s3: ObjectStore, begun_at: float) -> Parameters:
         """Read, fill image sets, write the ndjson files; return the manifest. Raises JobFailed.
 
         A job that cannot write its output ends FAILED although its image sets are there: the real service's order
@@ -173,9 +173,11 @@ class ImportJobs:
                 self._state.settings = settings.changed({"fail_next_jobs": settings.fail_next_jobs - 1})
                 raise JobFailed(INTERNAL_ERROR)
         listed = scan(job, s3, settings)
-        found = list(read_all(job, s3, listed, settings))
+        found = list(read_all(job, s3, listed, settings, self._state.files))
         with self._state.lock:
-            done = datastore.image_sets.importing(job.job_id, self._state.clock())
+            now = self._state.clock()
+            ends_at = max(now, begun_at + self._duration_seconds(len(listed)))
+            done = datastore.image_sets.importing(job.job_id, now, ends_at + settings.search_lag_seconds)
             outcome: Outcome = settle(found, done, settings)
             for image_set in done.touched.values():
                 self._state.emit(events.image_set_event(image_set, datastore.datastore_id, datastore.arn))

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from healthimaging_emulator.image_sets import ImageSet, Import
-from healthimaging_emulator.reading import Instance, Refused, read_instance
+from healthimaging_emulator.instance_files import InstanceFiles
+from healthimaging_emulator.reading import Instance, Refused, read_instance, with_injected_warnings
 from healthimaging_emulator.settings import Settings
 
 
@@ -126,7 +127,7 @@ def scan(job: Job, s3: ObjectStore, settings: Settings) -> list[ListedObject]:
 
 
 def read_all(
-    job: Job, s3: ObjectStore, listed: Iterable[ListedObject], settings: Settings
+    job: Job, s3: ObjectStore, listed: Iterable[ListedObject], settings: Settings, files: InstanceFiles
 ) -> Iterator[tuple[str, Instance | Exception]]:
     """Key by key, in the order of the keys, the instance or why there is none."""
     bucket, _ = split_s3_uri(job.input_s3_uri)
@@ -138,11 +139,15 @@ def read_all(
         if each.size_bytes > settings.maximum_bytes_per_file:
             return each.key, Refused(f"<the file is larger than {settings.maximum_bytes_per_file} bytes>")
         try:
-            return each.key, read_instance(s3.read(bucket, each.key))
+            data = s3.read(bucket, each.key)
+            instance = with_injected_warnings(read_instance(data), settings.warned_instances)
         except ObjectGone:
             return each.key, Refused("<the object does not exist any more>")
         except Refused as error:
             return each.key, error
+        if settings.keep_bytes:
+            files.keep(instance.sha256, data)
+        return each.key, instance
 
     return map(read, listed)
 

@@ -1,10 +1,11 @@
 """The document of GetImageSetMetadata, with the attributes that the emulator keeps.
 
-The real document holds every attribute and the image frames; this one holds what tells instances apart.
+The real document holds every attribute; this one holds what tells instances apart, and the image frames.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from healthimaging_emulator.image_sets import ImageSet
@@ -16,13 +17,16 @@ SERIES = ("SeriesInstanceUID", "SeriesNumber", "Modality", "BodyPartExamined")
 INSTANCE = ("SOPInstanceUID", "SOPClassUID", "InstanceNumber")
 
 
-def image_set_metadata(datastore_id: str, image_set: ImageSet, version: int) -> dict[str, Any]:
-    """The metadata of one version."""
+def image_set_metadata(
+    datastore_id: str, image_set: ImageSet, version: int, image_frames: Callable[[Instance], list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """The metadata of one version, its instances with their image frames."""
     sample = image_set.sample
     instances = {
         each.instance.SOPInstanceUID: {
             "DICOM": _attributes(each.instance, INSTANCE),
             "StoredTransferSyntaxUID": each.instance.transfer_syntax_uid,
+            "ImageFrames": image_frames(each.instance),
         }
         for each in image_set.at(version)
     }

@@ -71,6 +71,11 @@ class ServiceModel:
         return json_answer(self._statuses[code], {"message": message}, {"x-amzn-ErrorType": code})
 
 
+def header_of(headers: Mapping[str, str], name: str) -> str:
+    """The value of a request header, whatever the case of its name; empty when it is missing."""
+    return next((value for each, value in headers.items() if each.lower() == name.lower()), "")
+
+
 def json_answer(status: int, value: Any, headers: Mapping[str, str] | None = None) -> Answer:
     """`value` as a JSON answer."""
     return Answer(status, json.dumps(value).encode(), {"Content-Type": "application/json", **(headers or {})})

@@ -11,7 +11,8 @@ import struct
 import threading
 import warnings
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -109,6 +110,29 @@ class Instance:
         raise AttributeError(keyword)
 
 
+# The types that the documentation gives to warning codes, in the spelling of warning.ndjson's example where it has one.
+WARNING_TYPES = {
+    45056: "CoercionOfDataElements",
+    45062: "ElementsDiscarded",
+    45063: "SopClassDataMismatch",
+    45312: "TranscodingException",
+    45328: "FramesExtractionFailure",
+    45329: "FrameNumberMismatch",
+    45330: "InvalidOffsetTable",
+    45344: "UnsupportedTransferSyntax",
+    45570: "InvalidUidFormat",
+}
+
+
+def with_injected_warnings(instance: Instance, warned_instances: Mapping[str, int]) -> Instance:
+    """The instance with the warnings that the settings ask for: part of a SOP Instance UID, decimal code."""
+    codes = [code for part, code in warned_instances.items() if part in instance.SOPInstanceUID]
+    if not codes:
+        return instance
+    added = (Warned(code, WARNING_TYPES.get(code, "Other"), "The emulator's settings asked for it") for code in codes)
+    return replace(instance, warnings=(*instance.warnings, *added))
+
+
 def read_instance(data: bytes) -> Instance:
     """Read one object. Raises Refused."""
     with _READING, warnings.catch_warnings(), pydicom.config.disable_value_validation():
@@ -196,11 +220,9 @@ def _raw(dataset: Any, keyword: str) -> bytes:
 def _warnings(transfer_syntax: str, attributes: dict[str, str]) -> list[Warned]:
     found = []
     if transfer_syntax not in SUPPORTED_TRANSFER_SYNTAXES:
-        found.append(
-            Warned(45344, "UnsupportedTransferSyntax", f"Transfer syntax {transfer_syntax} is stored as it is")
-        )
+        found.append(Warned(45344, WARNING_TYPES[45344], f"Transfer syntax {transfer_syntax} is stored as it is"))
     for keyword in (*IDENTIFIERS, "SOPClassUID"):
         uid = attributes.get(keyword, "")
         if uid and not (len(uid) <= 64 and WELL_FORMED_UID.fullmatch(uid)):
-            found.append(Warned(45570, "InvalidUidFormat", f"{keyword} is not a valid UID"))
+            found.append(Warned(45570, WARNING_TYPES[45570], f"{keyword} is not a valid UID"))
     return found

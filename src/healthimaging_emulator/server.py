@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,10 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from healthimaging_emulator.api import Api, request_id
+from healthimaging_emulator.errors import AnswerLost
 from healthimaging_emulator.scheduler import Action, Scheduler
 
 log = logging.getLogger(__name__)
-LONGEST_BODY_BYTES = 4 * 1024 * 1024  # no request of the API is larger
+LONGEST_BODY_BYTES = 4 * 1024 * 1024  # no request of the service model is larger
+LONGEST_STORE_BYTES = 1_100_000_000  # StoreDICOM: 1 GB of DICOM data, which the API checks, and what is around them
+STORE_PATH = re.compile(r"/datastore/[^/]+/studies(/[^/?]+)?")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -32,11 +36,16 @@ class _Handler(BaseHTTPRequestHandler):
         if not length.isdigit() or "Transfer-Encoding" in self.headers:
             self.refuse(411)
             return
-        if int(length) > LONGEST_BODY_BYTES:
+        longest = LONGEST_STORE_BYTES if STORE_PATH.fullmatch(self.path) else LONGEST_BODY_BYTES
+        if int(length) > longest:
             self.refuse(413)
             return
         body = self.rfile.read(int(length))
-        answer = self.server.api.answer(self.command, self.path, dict(self.headers.items()), body)
+        try:
+            answer = self.server.api.answer(self.command, self.path, dict(self.headers.items()), body)
+        except AnswerLost:
+            self.close_connection = True
+            return
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)

@@ -29,6 +29,8 @@ def documented_rates() -> Rates:
         "GetImageSet": (25, 50),
         "ListImageSetVersions": (25, 50),
         "GetImageSetMetadata": (50, 100),
+        "GetDICOMInstance": (50, 100),
+        "GetDICOMInstanceFrames": (50, 100),
     }
 
 
@@ -45,6 +47,7 @@ class Settings:
     maximum_bytes_per_file: int = 10_000_000_000  # older pages: 4 GB
     maximum_folders_per_job: int = 10_000
     maximum_datastores: int = 100
+    maximum_bytes_per_store: int = 1_000_000_000  # StoreDICOM: "up to 1 GB of DICOM data per request"
     when_prefix_empty: str = "complete"  # or "fail": not documented
     client_token_seconds: float = 86_400.0  # a clientToken stays known that long: not documented
 
@@ -52,6 +55,9 @@ class Settings:
     submitted_seconds: float = 0.0  # a job stays SUBMITTED that long
     in_progress_seconds: float = 0.0  # and IN_PROGRESS that long: a job's duration is documented nowhere
     in_progress_seconds_per_file: float = 0.0  # and for each file that much longer
+    store_seconds: float = 0.0  # StoreDICOM answers after that long: documented nowhere
+    store_bytes_per_second: float = 0.0  # and after its body has passed at that speed; 0 is no limit
+    search_lag_seconds: float = 0.0  # searches know an instance that long after it was imported: not documented
     image_set_conflict_seconds: float = 0.0  # ConflictException on an image set that young
 
     event_output_s3_uri: str = "prefix"  # or "folder": documentation and a production user's code disagree
@@ -62,8 +68,20 @@ class Settings:
     warned_in_success: bool = True  # a file with a warning is in SUCCESS/, too: the documentation does not say
     summary_has_version: bool = True  # imageSetVersion, isPrimary in imageSetsSummary: seen in practice, undocumented
 
+    store_mixed_status: int = 202  # StoreDICOM when some are stored, and some refused or warned; 202 by PS3.18, or 200
+    store_failures_by: str = "reference"  # or "instance": a failed instance's element, see store_dicom.py
+    search_empty_status: int = 204  # a search that finds nothing: 204 by PS3.18, or 200 with an empty list
+    keep_bytes: bool = True  # keep what was imported on disk, so that it can be retrieved
+
     errors_before: dict[str, list[str]] = field(default_factory=dict)  # operation: errors of its next calls, in order
     errors_after: dict[str, list[str]] = field(default_factory=dict)  # the same, after the operation took effect
+    lost_answers: dict[str, int] = field(default_factory=dict)  # so many next calls take effect, and get no answer
+    # Operation: an error, and how many of a hundred calls get it in place of their effect (a brownout).
+    error_percents: dict[str, list[Any]] = field(default_factory=dict)
+    seed: int = 0  # of the chance in error_percents
+    warned_instances: dict[str, int] = field(default_factory=dict)  # part of a SOP Instance UID: decimal warning code
+    store_refusals: dict[str, int] = field(default_factory=dict)  # StoreDICOM: part of a SOP Instance UID, its reason
+    store_refused_percent: int = 0  # StoreDICOM refuses that many of a hundred instances, with reason 0x0110
     failing_keys: tuple[str, ...] = ()  # a job that meets a key containing one of these ends FAILED
     # An object whose key contains the name ends in failure.ndjson with this exceptionType, or in no list if it is "".
     object_errors: dict[str, str] = field(default_factory=dict)
@@ -72,7 +90,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}")
 
     def changed(self, changes: dict[str, Any]) -> Settings:
         """These settings with some replaced, as JSON has them. Raises ValueError for a wrong name or value.
@@ -103,10 +121,13 @@ def read_behaviour_file(path: Path) -> dict[str, Any]:
     return changes
 
 
-CHOICES = {
+CHOICES: dict[str, tuple[Any, ...]] = {
     "when_jobs_exceeded": ("refuse", "queue"),
     "when_prefix_empty": ("complete", "fail"),
     "event_output_s3_uri": ("prefix", "folder"),
+    "store_mixed_status": (200, 202),
+    "store_failures_by": ("reference", "instance"),
+    "search_empty_status": (200, 204),
 }
 
 

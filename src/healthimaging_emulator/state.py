@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 from healthimaging_emulator import events
 from healthimaging_emulator.errors import ServiceError
 from healthimaging_emulator.image_sets import ImageSets
+from healthimaging_emulator.instance_files import InstanceFiles
 from healthimaging_emulator.jobs import Job
 from healthimaging_emulator.scheduler import Scheduler
 from healthimaging_emulator.settings import Settings
@@ -52,11 +54,17 @@ class ServiceState:
         self.datastores: dict[str, Datastore] = {}
         self.published: list[events.Event] = []
         self.lock = threading.RLock()
+        self.files = InstanceFiles()
+        self.chance = random.Random(self.settings.seed)
         self._publish = publish
 
     def datastore_arn(self, datastore_id: str) -> str:
         """The ARN of a data store with that id, whether there is one or not."""
         return f"arn:aws:medical-imaging:{self.region}:{self.account}:datastore/{datastore_id}"
+
+    def dicomweb_url(self, datastore_id: str) -> str:
+        """Where the real service has the data store's DICOMweb resources; Retrieve URLs begin with it."""
+        return f"https://dicom-medical-imaging.{self.region}.amazonaws.com/datastore/{datastore_id}"
 
     def datastore(self, datastore_id: str) -> Datastore:
         """The data store. Raises ServiceError (ResourceNotFoundException): there is none, or it is deleted."""

@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
@@ -13,10 +14,13 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
-from storescp_cfn.local.embedded_aws import ACCOUNT
+from storescp_cfn.local.embedded_aws import ACCOUNT, ROOT_KEY, ROOT_SECRET
 from storescp_cfn.local.stack import REGION, LocalStack
 from tests.testkit.emulator_bench import part10
 
@@ -27,6 +31,7 @@ TRUSTED = {
 LIST = {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": ["arn:aws:s3:::landing", "arn:aws:s3:::output"]}
 READ = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::landing/*"}
 WRITE = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::output/*"}
+ROOT = {"AccessKeyId": ROOT_KEY, "SecretAccessKey": ROOT_SECRET}
 SEND_ON = """
 import boto3, json
 def handler(event, context):
@@ -258,6 +263,43 @@ def test_a_rule_that_matches_invokes_its_function(account: Account) -> None:
     events.delete_rule(Name="ended")
 
 
+def store_signed(account: Account, key: dict[str, str], body: bytes, sent: bytes | None = None) -> int:
+    """StoreDICOM with a signature over `body`; `sent` goes out in its place. The status."""
+    url = f"{account.stack.healthimaging_url}/datastore/{account.datastore_id}/studies"
+    request = AWSRequest("POST", url, {"Content-Type": "application/dicom"}, body)
+    credentials = Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+    SigV4Auth(credentials, "medical-imaging", REGION).add_auth(request)
+    signed = urllib.request.Request(url, body if sent is None else sent, dict(request.headers.items()))
+    try:
+        with urllib.request.urlopen(signed) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_store_dicom_asks_iam_and_checks_the_signature_of_the_whole_body(account: Account) -> None:
+    statement = start_statement(account.datastore_arn) | {"Action": "medical-imaging:StoreDICOM"}
+    keys = {}
+    for name, statements in (("stores", [statement]), ("stores-not", [start_statement(account.datastore_arn)])):
+        account.caller(name, statements)
+        keys[name] = account.iam.create_access_key(UserName=name)["AccessKey"]
+    body = part10(900)
+    assert store_signed(account, keys["stores-not"], body) == 403
+    assert store_signed(account, keys["stores"] | {"SecretAccessKey": "wrong"}, body) == 403
+    assert store_signed(account, keys["stores"], body, sent=part10(901)) == 403
+    assert store_signed(account, keys["stores"], body) == 200
+
+
+def test_a_lost_answer_closes_the_connection_after_the_effect(account: Account) -> None:
+    account.set(lost_answers={"StoreDICOM": 1})
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
+        store_signed(account, ROOT, part10(902))
+    assert store_signed(account, ROOT, part10(903)) == 200
+    with urllib.request.urlopen(f"{account.stack.healthimaging_url}/_emulator/instances") as answer:
+        uids = {each["SOPInstanceUID"] for each in json.load(answer)}
+    assert {"1.2.3.1.1.902", "1.2.3.1.1.903"} <= uids
+
+
 def test_jobs_at_once_leave_every_instance_once(account: Account) -> None:
     for number in range(30):
         account.s3.put_object(Bucket="landing", Key=f"b/{number + 2}.dcm", Body=part10(number + 2))
@@ -265,7 +307,8 @@ def test_jobs_at_once_leave_every_instance_once(account: Account) -> None:
     assert {account.ended(job)["jobStatus"] for job in jobs} == {"COMPLETED"}
     with urllib.request.urlopen(f"{account.stack.healthimaging_url}/_emulator/instances") as answer:
         current = json.load(answer)
-    assert len(current) == len({each["SOPInstanceUID"] for each in current}) == 31
+    by_job = [each["SOPInstanceUID"] for each in current if each["jobId"]]
+    assert len(by_job) == len(set(by_job)) == 31
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from healthimaging_emulator.api import Api, Authorize, allow_everybody
 from healthimaging_emulator.jobs import JobFailed, ListedObject, ObjectGone
 from healthimaging_emulator.model import ServiceModel, violations
+from healthimaging_emulator.multipart import build
 from healthimaging_emulator.scheduler import Scheduler
 from healthimaging_emulator.service import HealthImaging
 from healthimaging_emulator.settings import Settings
@@ -75,7 +76,7 @@ class Bench:
             run=lambda action: action(),
             settings=Settings().changed(dict(settings or {})),
         )
-        self.api = Api(self.service, authorize)
+        self.api = Api(self.service, authorize, wait=self.wait)
         self.client = client_of(self.api.answer)
         self.datastore_id = self.client.create_datastore(datastoreName="images")["datastoreId"]
         self.wait(0)
@@ -133,6 +134,21 @@ class Bench:
         query = "?history=1" if history else ""
         found: list[dict[str, Any]] = json.loads(self.api.answer("GET", f"/_emulator/instances{query}", {}, b"").body)
         return found
+
+    def dicomweb(
+        self, method: str, path: str, body: bytes = b"", content_type: str = "", accept: str = ""
+    ) -> tuple[int, Any]:
+        """Status and answer of a DICOMweb request, path below the data store; JSON is parsed."""
+        headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/x", "content-type": content_type}
+        target = f"/datastore/{self.datastore_id}{path}"
+        answer = self.api.answer(method, target, headers | {"accept": accept}, body)
+        is_json = answer.headers.get("Content-Type", "").endswith("json")
+        return answer.status, json.loads(answer.body) if is_json else answer.body
+
+    def store(self, *files: bytes, path: str = "/studies") -> tuple[int, dict[str, Any]]:
+        """StoreDICOM of Part 10 files in one request."""
+        content_type, body = build((("Content-Type: application/dicom", each) for each in files), "application/dicom")
+        return self.dicomweb("POST", path, body, content_type)
 
     def event_types(self) -> list[str]:
         return [event["DetailType"] for event in self.events]
