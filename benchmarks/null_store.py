@@ -1,14 +1,14 @@
 """The receiver with a store that keeps nothing: `python -m benchmarks.null_store`, environment as the receiver's.
 
 It is what the receiver itself can do, a bound for every store. Only the benchmark has it: the product has no switch
-for it. The replacement happens before the receiver's workers are forked.
+for it.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import TypeVar
 
-from storescp import __main__, server
+from storescp import __main__
 from storescp.store import StoreHealth
 
 T = TypeVar("T")
@@ -59,5 +59,4 @@ def _done(result: T) -> asyncio.Future[T]:
 
 
 if __name__ == "__main__":
-    setattr(server, "open_store", lambda settings, environment: NullStore())  # noqa: B010
-    __main__.main()
+    __main__.main(lambda settings, environment: NullStore())

@@ -13,6 +13,7 @@ from pydicom.uid import UID
 from storescp.acceptance import MAXIMUM_OPERATIONS, REJECTION_NAMES
 from storescp.dimse import Status
 from storescp.settings import VARIABLES
+from storescp.state_table import DEVIATIONS, TRANSITIONS, Action, Event, State, Transition
 from storescp.tls import TLS_1_2_CIPHERS
 from storescp.uids import HEALTHIMAGING_TRANSFER_SYNTAXES, IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -103,6 +104,27 @@ def tls() -> str:
     )
 
 
+def state_table() -> str:
+    """PS3.8 table 9-10 as the code has it, the actions, and where they are not the standard's."""
+    rows = [
+        (f"{event.value} {event.name}", *(cell_text(TRANSITIONS.get((event, state))) for state in State))
+        for event in Event
+    ]
+    heads = ("Event", *(f"{state.value}<br>{state.name}" for state in State))
+    deviations = [(d.event.value, d.state.value, d.standard or "–", d.reason) for d in DEVIATIONS]
+    return (
+        table(heads, rows)
+        + "\n"
+        + table(("Action", "What is done"), [(action.label, action.value) for action in Action])
+        + "\n"
+        + table(("Event", "State", "In the standard", "Why it is otherwise here"), deviations)
+    )
+
+
+def cell_text(transition: Transition | None) -> str:
+    return f"{transition.action.label} {transition.next_state.value}" if transition else ""
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "identity": identity,
     "transfer-syntaxes": transfer_syntaxes,
@@ -112,6 +134,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "timeouts": timeouts,
     "configuration": configuration,
     "tls": tls,
+    "state-table": state_table,
 }
 
 

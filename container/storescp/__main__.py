@@ -10,21 +10,31 @@ from typing import NoReturn
 
 import uvloop
 
-from storescp.connections import Connections, HandedOver, OwnPort
+from storescp.listeners import (
+    Listener,
+    PlainListener,
+    PlainOpener,
+    TlsHandshaker,
+    TlsListener,
+    WorkerInbox,
+    listen,
+    raise_descriptor_limit,
+)
 from storescp.log import Log
-from storescp.server import WorkerReport, listen, raise_descriptor_limit, serve
+from storescp.registry import WorkerReport
 from storescp.settings import SettingError, Settings, read_settings
 from storescp.slots import SharedCounts, Slots
-from storescp.store import prepare_folder
+from storescp.store import open_store, prepare_folder
 from storescp.supervisor import Supervisor
-from storescp.tls import Handshakes, SecuredPort, server_context
+from storescp.tls import server_context
+from storescp.worker import StoreFactory, serve
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 
 
-def main() -> None:
-    """Run the receiver until SIGTERM."""
+def main(store_factory: StoreFactory = open_store) -> None:
+    """Run the receiver until SIGTERM; `store_factory` makes each worker's store."""
     try:
         settings = read_settings(os.environ, cores())
         tls = server_context(settings)
@@ -43,10 +53,16 @@ def main() -> None:
         prepare_folder(settings)
     except OSError as error:
         _fail(f"STORAGE_DIR={settings.storage_dir!r} cannot be used: {error.strerror}", EXIT_FAILURE)
-    sys.exit(run(settings, tls, *sockets))
+    sys.exit(run(settings, tls, store_factory, *sockets))
 
 
-def run(settings: Settings, tls: ssl.SSLContext | None, dicom: socket.socket, health: socket.socket) -> int:
+def run(
+    settings: Settings,
+    tls: ssl.SSLContext | None,
+    store_factory: StoreFactory,
+    dicom: socket.socket,
+    health: socket.socket,
+) -> int:
     """Serve on two open ports, in this process or in WORKERS of them; return the exit code."""
     associations = SharedCounts(settings.workers)
     closed = SharedCounts(settings.workers)
@@ -65,15 +81,14 @@ def run(settings: Settings, tls: ssl.SSLContext | None, dicom: socket.socket, he
     def serve_worker(worker: int, control: socket.socket | None) -> None:
         slots = Slots(settings.maximum_associations, associations, worker)
         report = WorkerReport(worker, closed)
-        securing = Handshakes(tls, settings.artim_timeout, log, report.connection_closed) if tls else None
-        connections: Connections
-        if control is not None:
-            connections = HandedOver(control, securing)
-        elif securing is not None:
-            connections = SecuredPort(dicom, securing, log)
+        listener: Listener
+        if tls is None:
+            opener = PlainOpener(report.connection_closed)
+            listener = WorkerInbox(control, opener) if control else PlainListener(dicom, opener, log)
         else:
-            connections = OwnPort(dicom)
-        uvloop.run(serve(settings, os.environ, connections, health, slots, report))
+            handshaker = TlsHandshaker(tls, settings.artim_timeout, log, report.connection_closed)
+            listener = WorkerInbox(control, handshaker) if control else TlsListener(dicom, handshaker, log)
+        uvloop.run(serve(settings, os.environ, listener, health, slots, report, store_factory))
 
     if settings.workers == 1:
         # PID 1 of a container is given orphans, and we have no children of our own: the kernel reaps them for us.

@@ -1,82 +1,75 @@
-"""One connection of a sender: bytes between the socket and the protocol core, requests to their answers."""
+"""One connection of a sender: bytes between the socket and the protocol core, and the ends that it can have."""
 
 import asyncio
 import socket
-from collections import Counter, deque
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import Any, Final
 
-from storescp.acceptance import LOCAL_LIMIT_EXCEEDED, REJECTION_NAMES, answer, operations_granted
-from storescp.batch import Lane
-from storescp.dimse import Command, CommandField, DimseError, MessageReader, Status, encode_response
-from storescp.incoming import IncomingObject
-from storescp.pdu import AssociateReject, AssociateRequest, ContextResult, encode_command_pdus
+from storescp.acceptance import LOCAL_LIMIT_EXCEEDED, REJECTION_NAMES, Policy, answer
+from storescp.dimse import DimseError
+from storescp.established import EstablishedAssociation, OperationTable
+from storescp.incoming import StorageService
+from storescp.pdu import AssociateReject, AssociateRequest
+from storescp.registry import Registry
+from storescp.settings import Settings
+from storescp.state_table import State
 from storescp.upper_layer import (
     Aborted,
     AssociateRequested,
-    Event,
     Fragment,
+    Indication,
     ReleaseRequested,
-    State,
     UpperLayer,
     Violation,
 )
-
-if TYPE_CHECKING:
-    from storescp.server import Receiver
 
 # A sender that says nothing for so long while we stop is not between two images.
 _IDLE_SECONDS_AT_STOP: Final = 5.0
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)  # Linux
 
 
-class _Agreed:
-    """What an established association knows; a connection that never asks for one does without."""
+@dataclass(frozen=True, slots=True)
+class Acceptor:
+    """What all associations of a process share."""
 
-    def __init__(self, request: AssociateRequest, contexts: dict[int, str], began: float) -> None:
-        self.request = request
-        self.transfer_syntaxes = contexts
-        self.messages = MessageReader(frozenset(contexts))
-        self.window = operations_granted(request)
-        self.began = began
-        self.lane = Lane()
-        self.size_hint = 0
-        self.incoming: IncomingObject | None = None
-        self.discarded: tuple[Command, Status, str] | None = None  # answered when its data set has gone by
-        self.waiting: deque[IncomingObject] = deque()  # whole, but the window is full
-        self.operations = 0
-        self.instances = 0
-        self.bytes = 0
-        self.failures: Counter[str] = Counter()
+    settings: Settings
+    policy: Policy
+    registry: Registry
+    storage: StorageService
+    operations: OperationTable
+    loop: asyncio.AbstractEventLoop
+    read_view: memoryview  # all connections read into it: it is emptied before another one reads
 
 
 class Association(asyncio.BufferedProtocol):
     """A connection; a slot is taken only by an association that was accepted."""
 
     __slots__ = (
-        "_agreed",
+        "_acceptor",
         "_connected",
         "_ended",
+        "_established",
         "_holds_slot",
         "_is_reading",
         "_is_writing_paused",
         "_last_read",
-        "_receiver",
         "_socket",
+        "_started",
         "_transport",
         "_upper_layer",
-        "is_let_through",
+        "may_exceed_budget",
         "peer",
     )
 
-    def __init__(self, receiver: "Receiver") -> None:
-        self._receiver = receiver
-        self._upper_layer = UpperLayer(receiver.policy.maximum_pdu_size)
-        self._agreed: _Agreed | None = None
+    def __init__(self, acceptor: Acceptor) -> None:
+        self._acceptor = acceptor
+        self._upper_layer = UpperLayer(acceptor.policy.maximum_pdu_size)
+        self._established: EstablishedAssociation | None = None
         self._ended = ""  # how the association ended
         self._holds_slot = False
         self._is_reading = True
         self._is_writing_paused = False
-        self.is_let_through = False  # although memory is exhausted
+        self.may_exceed_budget = False  # although memory is exhausted
         self.peer = ""
 
     # What the event loop calls
@@ -85,34 +78,35 @@ class Association(asyncio.BufferedProtocol):
         """Begin to wait for an A-ASSOCIATE-RQ (AE-5)."""
         self._transport = transport
         self._socket = _socket_of(transport)
-        self._connected = self._last_read = self._receiver.loop.time()
+        self._connected = self._last_read = self._acceptor.loop.time()
         peer = transport.get_extra_info("peername")
         self.peer = f"{peer[0]}:{peer[1]}" if peer else ""
-        self._receiver.connected(self)
+        self._acceptor.registry.connected(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """All connections of a process read into the same buffer: it is emptied before another one reads."""
-        return self._receiver.read_view
+        """Return where to read to."""
+        return self._acceptor.read_view
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was read."""
-        receiver = self._receiver
-        self._last_read = receiver.loop.time()
+        acceptor = self._acceptor
+        self._last_read = acceptor.loop.time()
         self._acknowledge()
         try:
-            for event in self._upper_layer.receive(receiver.read_view[:nbytes]):
-                if type(event) is Fragment:
-                    self._on_fragment(event)
+            for indication in self._upper_layer.receive(acceptor.read_view[:nbytes]):
+                if type(indication) is Fragment:
+                    assert self._established is not None
+                    self._established.take(indication)
                 else:
-                    self._on_event(event)
+                    self._on_indication(indication)
         except DimseError as error:
             self._abort(str(error))
-        if self._agreed is None:
-            receiver.pending_changed(self, self._upper_layer.held_bytes)
-        elif receiver.storage.memory.is_exhausted:
-            receiver.memory_exhausted()
+        if self._established is None:
+            acceptor.registry.pending_changed(self, self._upper_layer.held_bytes)
+        elif acceptor.storage.memory.is_exhausted:
+            acceptor.registry.memory_exhausted()
         else:
-            self.regulate()
+            self.update_flow_control()
 
     def eof_received(self) -> bool:
         """Close: no sender of DICOM half-closes its connection."""
@@ -123,266 +117,177 @@ class Association(asyncio.BufferedProtocol):
         if self._socket is not None:
             self._socket.detach()
             self._socket = None
+        self._upper_layer.connection_closed()
         self._end("connection lost")
-        self._receiver.disconnected(self)
+        self._acceptor.registry.disconnected(self)
+        self._acceptor.registry.memory_returned()
 
     def pause_writing(self) -> None:
-        """The sender does not read our answers: read no more requests."""
+        """Read no more requests: the sender does not read our answers."""
         self._is_writing_paused = True
-        self.regulate()
+        self.update_flow_control()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Read again: the sender reads our answers."""
         self._is_writing_paused = False
-        self.regulate()
+        self.update_flow_control()
 
-    # What the receiver calls
+    # What the registry and the worker call
 
     @property
     def is_established(self) -> bool:
         """Whether an association was accepted and has not ended."""
-        return self._agreed is not None and not self._ended
+        return self._established is not None and not self._ended
 
     @property
     def is_receiving(self) -> bool:
         """Whether an object has arrived in part."""
-        return self._agreed is not None and self._agreed.incoming is not None
+        return self._established is not None and self._established.is_receiving
 
-    def check(self, now: float, is_stopping: bool) -> None:
+    def enforce_timeouts(self, monotonic_now: float, is_stopping: bool) -> None:
         """End what takes too long (ARTIM, NETWORK_TIMEOUT); while stopping, what only keeps us waiting."""
-        settings = self._receiver.settings
+        settings = self._acceptor.settings
         if self._upper_layer.artim_runs:
-            if now - self._connected > settings.artim_timeout:
+            if monotonic_now - self._connected > settings.artim_timeout:
+                self._upper_layer.artim_expired()
                 self._transport.abort()
             return
-        agreed = self._agreed
-        if agreed is None or agreed.operations or agreed.waiting:
+        established = self._established
+        if established is None or not established.is_idle:
             return
-        silent = now - self._last_read
+        silent = monotonic_now - self._last_read
         if silent > settings.network_timeout and (self._is_reading or self._is_writing_paused):
             self._abort(f"nothing was received for {settings.network_timeout:g} seconds")
-        elif is_stopping and silent > _IDLE_SECONDS_AT_STOP and agreed.incoming is None:
+        elif is_stopping and silent > _IDLE_SECONDS_AT_STOP and not established.is_receiving:
             self._abort("the receiver stops and the sender was idle")
 
-    def cut(self, reason: str) -> None:
+    def abort(self, reason: str) -> None:
         """Abort the association, or drop a connection that has none."""
         if self.is_established:
             self._abort(reason)
         else:
             self._transport.abort()
 
-    def regulate(self) -> None:
+    def update_flow_control(self) -> None:
         """Read from the network, or do not, as memory, window, store and the sender's own reading allow."""
-        agreed = self._agreed
+        established = self._established
         is_reading = True
-        if agreed is not None and not self._ended:
-            is_reading = not (
-                agreed.waiting
-                or self._is_writing_paused
-                or (agreed.incoming is not None and agreed.incoming.is_store_behind)
-                or (self._receiver.storage.memory.is_exhausted and not self.is_let_through)
+        if established is not None and not self._ended:
+            is_reading = (
+                established.takes_more
+                and not self._is_writing_paused
+                and (self.may_exceed_budget or not self._acceptor.storage.memory.is_exhausted)
             )
         if is_reading is not self._is_reading and not self._transport.is_closing():
             self._is_reading = is_reading
             if is_reading:
-                self._last_read = self._receiver.loop.time()
+                self._last_read = self._acceptor.loop.time()
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
 
-    # Events
+    # What the services call
 
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, AssociateRequested):
-            self._on_request(event.request)
-        elif isinstance(event, ReleaseRequested):
+    def send(self, data: bytes) -> None:
+        """Send PDUs, unless the connection has gone."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def operations_changed(self) -> None:
+        """Go on, now that an operation is over: with reading, with a release that waits, with the last log line."""
+        self._acceptor.registry.memory_returned()
+        self._last_read = self._acceptor.loop.time()
+        if self._ended:
+            self._log_end()
+        elif self._upper_layer.state is State.AWAITING_RELEASE_DECISION:
             self._release_when_idle()
-        elif isinstance(event, Aborted):
+        else:
+            self.update_flow_control()
+
+    # Indications
+
+    def _on_indication(self, indication: Indication) -> None:
+        if isinstance(indication, AssociateRequested):
+            self._on_request(indication.request)
+        elif isinstance(indication, ReleaseRequested):
+            self._release_when_idle()
+        elif isinstance(indication, Aborted):
             self._end("aborted by the sender")
-            self._transport.close()
-        elif isinstance(event, Violation):
-            self._say_farewell(event.answer)
-            self._end(f"aborted: {event.message}")
+            self._transport.abort()  # AA-3: there is nobody left to read what we may still have to send
+        elif isinstance(indication, Violation):
+            self._send_final_pdu(indication.answer)
+            self._end(f"aborted: {indication.message}")
 
     def _on_request(self, request: AssociateRequest) -> None:
-        decision = answer(request, self._receiver.policy)
-        if not isinstance(decision, AssociateReject) and not self._receiver.take_slot():
+        registry = self._acceptor.registry
+        decision = answer(request, self._acceptor.policy)
+        if not isinstance(decision, AssociateReject) and not registry.take_slot():
             decision = LOCAL_LIMIT_EXCEEDED
         if isinstance(decision, AssociateReject):
-            self._say_farewell(self._upper_layer.reject(decision))
-            self._receiver.rejected(self, request, REJECTION_NAMES[decision])
+            self._send_final_pdu(self._upper_layer.reject(decision))
+            registry.rejected(self, request, REJECTION_NAMES[decision])
             return
         self._holds_slot = True
-        self._write(self._upper_layer.accept(decision))
-        contexts = {
-            context.context_id: context.transfer_syntax
-            for context in decision.contexts
-            if context.result is ContextResult.ACCEPTANCE
-        }
-        self._agreed = _Agreed(request, contexts, self._receiver.loop.time())
-        self._receiver.established(self)
-
-    def _on_fragment(self, fragment: Fragment) -> None:
-        agreed = self._agreed
-        assert agreed is not None
-        message = agreed.messages.take(fragment)
-        if message is None:
-            return
-        if isinstance(message, Command):
-            self._on_command(agreed, message)
-            return
-        if agreed.incoming is not None:
-            agreed.incoming.write(message.data)
-        if message.is_last:
-            self._on_data_set_end(agreed)
-
-    def _on_command(self, agreed: _Agreed, command: Command) -> None:
-        if command.field == CommandField.C_STORE_RQ and command.has_data_set:
-            refused = self._receiver.policy.sop_classes
-            if not refused or command.sop_class_uid in refused:
-                agreed.incoming = IncomingObject(
-                    self._receiver.storage,
-                    command,
-                    agreed.transfer_syntaxes[command.context_id],
-                    agreed.request.calling_ae_title,
-                    agreed.lane,
-                    agreed.size_hint,
-                    self.regulate,
-                    self._on_outcome,
-                )
-                return
-            outcome = (Status.SOP_CLASS_NOT_SUPPORTED, "SOP Class is not among those accepted here")
-        elif command.field == CommandField.C_STORE_RQ:
-            outcome = (Status.CANNOT_UNDERSTAND, "C-STORE request without a data set")
-        elif command.field == CommandField.C_ECHO_RQ:
-            outcome = (Status.SUCCESS, "")
-        elif command.field == CommandField.C_CANCEL_RQ:
-            return
-        else:
-            outcome = (Status.UNRECOGNIZED_OPERATION, "Only C-STORE and C-ECHO are served here")
-        if command.has_data_set:
-            agreed.discarded = (command, *outcome)
-        else:
-            self._respond(command, *outcome)
-
-    def _on_data_set_end(self, agreed: _Agreed) -> None:
-        if agreed.incoming is not None:
-            agreed.waiting.append(agreed.incoming)
-            agreed.incoming = None
-            self.is_let_through = False
-            self._start_operations(agreed)
-        elif agreed.discarded is not None:
-            discarded, agreed.discarded = agreed.discarded, None
-            self._respond(*discarded)
-
-    def _start_operations(self, agreed: _Agreed) -> None:
-        while agreed.waiting and agreed.operations < agreed.window:
-            agreed.operations += 1
-            agreed.waiting.popleft().finish()
-
-    def _on_outcome(self, incoming: IncomingObject) -> None:
-        """Answer a C-STORE request; if the association has ended, its sender will send the instance again."""
-        agreed = self._agreed
-        assert agreed is not None and incoming.status is not None
-        agreed.operations -= 1
-        agreed.size_hint = incoming.size
-        metrics = self._receiver.storage.metrics
-        if not self._ended:
-            self._respond(incoming.command, incoming.status, incoming.comment)
-            if incoming.status is Status.SUCCESS:
-                agreed.instances += 1
-                agreed.bytes += incoming.size
-                metrics.acknowledged(incoming.size, incoming.put_seconds)
-        if incoming.status is not Status.SUCCESS:
-            agreed.failures[f"0x{incoming.status:04X} {incoming.comment}"] += 1
-            metrics.failed(incoming.status)
-        self._receiver.memory_returned()
-        self._start_operations(agreed)
-        self._last_read = self._receiver.loop.time()
-        if not self._ended:
-            if self._upper_layer.state is State.AWAITING_RELEASE_DECISION:
-                self._release_when_idle()
-            else:
-                self.regulate()
-        else:
-            self._log_end()
+        self.send(self._upper_layer.accept(decision))
+        self._started = self._acceptor.loop.time()
+        self._established = EstablishedAssociation(self._acceptor.operations, request, decision, self)
+        registry.accepted(self)
 
     # Ends
 
     def _release_when_idle(self) -> None:
-        agreed = self._agreed
-        if agreed is not None and (agreed.operations or agreed.waiting):
-            return
-        self._write(self._upper_layer.release())
-        self._await_close()
-        self._end("released")
+        if self._established is None or self._established.is_idle:
+            self.send(self._upper_layer.release())
+            self._await_close()
+            self._end("released")
 
     def _abort(self, reason: str) -> None:
-        self._say_farewell(self._upper_layer.abort())
+        self._send_final_pdu(self._upper_layer.abort())
         self._end(f"aborted: {reason}")
 
-    def _say_farewell(self, data: bytes) -> None:
-        """Write the last PDU, and say that no more follows; closing outright could destroy it on its way."""
-        self._write(data)
+    def _send_final_pdu(self, data: bytes) -> None:
+        """Send the last PDU, and say that no more follows; closing outright could destroy it on its way."""
+        self.send(data)
         if not self._transport.is_closing() and self._transport.can_write_eof():
             self._transport.write_eof()
         self._await_close()
 
     def _await_close(self) -> None:
-        """The ARTIM timer runs from now on; what still arrives is read and dropped."""
-        self._connected = self._receiver.loop.time()
+        """Start the ARTIM timer; what still arrives is read and dropped."""
+        self._connected = self._acceptor.loop.time()
 
     def _end(self, how: str) -> None:
-        """The association is over: slot and memory go back, what is whole goes on into the store."""
-        if self._ended or self._agreed is None:
+        """Take note that the association is over: slot and memory go back, what is whole goes on into the store."""
+        if self._ended or self._established is None:
             return
         self._ended = how
-        agreed = self._agreed
-        if agreed.incoming is not None:
-            agreed.incoming.abandon()
-            agreed.incoming = None
-        for incoming in agreed.waiting:
-            incoming.abandon()
-        agreed.waiting.clear()
+        self._established.end()
         if self._holds_slot:
             self._holds_slot = False
-            self._receiver.give_slot_back()
-        self._receiver.ended(self, how)
-        self.regulate()
-        if not agreed.operations:
-            self._log_end()
+            self._acceptor.registry.return_slot()
+        self._acceptor.registry.ended(self, how == "released")
+        self.update_flow_control()
+        self._log_end()
 
     def _log_end(self) -> None:
-        """One line an association, once its last operation is over."""
-        agreed = self._agreed
-        if agreed is None or agreed.operations:
+        """One line for each association, once its last operation is over."""
+        established = self._established
+        if established is None or established.operations:
             return
-        self._receiver.storage.log.info(
+        self._acceptor.storage.log.info(
             "association ended",
             peer=self.peer,
-            calling_ae_title=agreed.request.calling_ae_title,
-            called_ae_title=agreed.request.called_ae_title,
-            contexts=len(agreed.transfer_syntaxes),
-            window=agreed.window,
-            implementation=agreed.request.implementation_version_name,
-            instances=agreed.instances,
-            bytes=agreed.bytes,
-            failures=dict(agreed.failures),
-            seconds=round(self._receiver.loop.time() - agreed.began, 3),
+            calling_ae_title=established.request.calling_ae_title,
+            called_ae_title=established.request.called_ae_title,
+            contexts=len(established.transfer_syntaxes),
+            window=established.window,
+            implementation=established.request.implementation_version_name,
+            instances=established.instances,
+            bytes=established.bytes,
+            failures=dict(established.failures),
+            seconds=round(self._acceptor.loop.time() - self._started, 3),
             end=self._ended,
         )
-
-    # Bytes
-
-    def _respond(self, command: Command, status: Status, comment: str) -> None:
-        agreed = self._agreed
-        assert agreed is not None
-        response = encode_response(command, status, comment)
-        self._write(encode_command_pdus(command.context_id, response, agreed.request.maximum_length))
-
-    def _write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
 
     def _acknowledge(self) -> None:
         """Have the kernel acknowledge at once.

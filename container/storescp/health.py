@@ -13,9 +13,9 @@ _SECONDS: Final = 5.0
 class HealthServer:
     """The health port of a process."""
 
-    def __init__(self, unready_because: Callable[[], str]) -> None:
-        """`unready_because` returns why no association should come here, or nothing."""
-        self.unready_because = unready_because
+    def __init__(self, not_ready_reason: Callable[[], str]) -> None:
+        """`not_ready_reason` returns why no association should come here, or nothing."""
+        self.not_ready_reason = not_ready_reason
         self.transports: set[Any] = set()
         self._server: asyncio.Server | None = None
 
@@ -72,7 +72,7 @@ class _HealthProtocol(asyncio.Protocol):
         if path == b"/healthz":
             return 200, "alive"
         if path == b"/readyz":
-            reason = self._server.unready_because()
+            reason = self._server.not_ready_reason()
             return (503, reason) if reason else (200, "ready")
         return 404, "there are /healthz and /readyz"
 

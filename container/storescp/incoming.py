@@ -7,6 +7,7 @@ what was wrong, in words that carry no attribute of the patient.
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 from storescp.batch import Batch, Batches, Instance, Lane, utc_now
@@ -25,6 +26,19 @@ MAXIMUM_OBJECT_BYTES: Final = 10_000_000_000
 _SMALLEST_HINT: Final = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectContext:
+    """What an association knows of an object before it arrives.
+
+    `lane` is where it is batched if it has to be streamed; `size_hint` the bytes it may well have.
+    """
+
+    transfer_syntax: str
+    calling_ae_title: str
+    lane: Lane
+    size_hint: int
+
+
 class StorageService:
     """What all C-STORE requests of a process share."""
 
@@ -37,10 +51,9 @@ class StorageService:
         self.loop = asyncio.get_running_loop()
         self.uploads: set[IncomingObject] = set()
 
-    @property
     def frees_memory_soon(self) -> bool:
-        """Whether an upload under way gives memory back without another byte being received."""
-        return any(upload.frees_memory_soon for upload in self.uploads)
+        """Say whether an upload under way gives memory back without another byte being received."""
+        return any(upload.frees_memory_soon() for upload in self.uploads)
 
 
 class IncomingObject:
@@ -52,17 +65,15 @@ class IncomingObject:
     __slots__ = (
         "_batch",
         "_buffer",
-        "_calling_ae_title",
+        "_context",
         "_deadline",
         "_future",
         "_head_bytes",
         "_instance",
-        "_lane",
         "_on_outcome",
         "_on_room",
         "_put_began",
         "_service",
-        "_transfer_syntax",
         "_upload",
         "_used",
         "_view",
@@ -78,14 +89,11 @@ class IncomingObject:
         self,
         service: StorageService,
         command: Command,
-        transfer_syntax: str,
-        calling_ae_title: str,
-        lane: Lane,
-        size_hint: int,
+        context: ObjectContext,
         on_room: Callable[[], None],
         on_outcome: Callable[["IncomingObject"], None],
     ) -> None:
-        """`lane` is where it is batched if it has to be streamed; `size_hint` the bytes it may well have."""
+        """`on_room` is called when its sender may send on, `on_outcome` when the outcome is known."""
         self.command = command
         self.status: Status | None = None
         self.comment = ""
@@ -93,9 +101,7 @@ class IncomingObject:
         self.put_seconds = 0.0
         self.is_finished = False
         self._service = service
-        self._transfer_syntax = transfer_syntax
-        self._calling_ae_title = calling_ae_title
-        self._lane = lane
+        self._context = context
         self._on_room = on_room
         self._on_outcome = on_outcome
         self._buffer: bytearray | None = None
@@ -114,19 +120,18 @@ class IncomingObject:
             self._refuse(refusal)
             return
         head = encode_file_meta_information(
-            command.sop_class_uid, command.sop_instance_uid, transfer_syntax, calling_ae_title
+            command.sop_class_uid, command.sop_instance_uid, context.transfer_syntax, context.calling_ae_title
         )
-        self._take_buffer(min(max(size_hint, _SMALLEST_HINT), LARGEST_BUFFER))
+        self._take_buffer(min(max(context.size_hint, _SMALLEST_HINT), LARGEST_BUFFER))
         self._head_bytes = len(head)
         self.write(head)
 
-    @property
     def frees_memory_soon(self) -> bool:
-        """Whether memory comes back without another byte being received."""
-        return self._upload is None or self._upload.frees_memory_soon
+        """Say whether memory comes back without another byte being received."""
+        return self._upload is None or self._upload.frees_memory_soon()
 
     @property
-    def is_store_behind(self) -> bool:
+    def is_waiting_for_store(self) -> bool:
         """Whether the sender should wait for the store."""
         return self._upload is not None and self._upload.is_full
 
@@ -180,7 +185,7 @@ class IncomingObject:
         self._follow(self._service.store.put(key, (self._view,)))
 
     def _begin_upload(self) -> None:
-        key = self._choose_key(self._lane, 0)
+        key = self._choose_key(self._context.lane, 0)
         self._upload = Upload(self._service.memory, self._on_room)
         self._follow(self._service.loop.create_task(stream(self._service.store, key, self._upload)))
 
@@ -193,8 +198,8 @@ class IncomingObject:
         """Name the instance, hold its data set against the command, and choose a batch."""
         service = self._service
         data = self._view[self._head_bytes : self._used]
-        names = name_instance(self.command, data, self._transfer_syntax, self.is_finished)
-        instance = Instance(names.study, names.series, names.sop, self._calling_ae_title)
+        names = name_instance(self.command, data, self._context.transfer_syntax, self.is_finished)
+        instance = Instance(names.study, names.series, names.sop, self._context.calling_ae_title)
         self._instance = instance
         self._batch = service.batches.assign(lane, instance, size, service.loop.time(), utc_now())
         return object_key(self._batch.batch_id, *names)

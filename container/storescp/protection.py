@@ -45,9 +45,9 @@ async def protect(agent_uri: str, open_associations: Callable[[], int], log: Log
     plan = ProtectionPlan()
     while True:
         if plan.is_due(open_associations(), loop.time()):
-            trouble = await loop.run_in_executor(None, _ask, agent_uri)
-            if trouble:
-                log.warning("scale-in protection not set", detail=trouble[:1000])
+            failure = await loop.run_in_executor(None, _ask, agent_uri)
+            if failure:
+                log.warning("scale-in protection not set", detail=failure[:1000])
         await asyncio.sleep(_LOOK_SECONDS)
 
 

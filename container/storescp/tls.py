@@ -1,26 +1,17 @@
-"""TLS in the receiver itself, as PS3.15 annex B.12 profiles BCP 195; client certificates where a CA is given.
+"""TLS in the receiver itself, as PS3.15 annex B.12 profiles BCP 195; client certificates where a CA is given."""
 
-A handshake is a task of its own with a time limit, so one that is slow, or that never comes, delays nobody.
-"""
-
-import asyncio
 import contextlib
 import os
-import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from storescp.connections import ProtocolFactory
-from storescp.log import Log
 from storescp.settings import SettingError, Settings
 
 # Forward secrecy and authenticated encryption only (RFC 9325 section 4.2); TLS 1.3 has nothing else.
 TLS_1_2_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
 _PEM: Final = "-----BEGIN "
-_MAXIMUM_HANDSHAKES: Final = 1024  # at once; beyond it the oldest is given up
-_RETRY_ACCEPT_SECONDS: Final = 0.1
 _REASONS: Final = {
     "WRONG_VERSION_NUMBER": "the sender does not speak TLS",
     "HTTP_REQUEST": "the sender does not speak TLS",
@@ -112,109 +103,8 @@ def _as_file(text: str) -> Iterator[str]:
         os.close(descriptor)
 
 
-class Handshakes:
-    """Connections that are being secured."""
-
-    def __init__(
-        self, context: ssl.SSLContext, seconds: float, log: Log, connection_closed: Callable[[], None]
-    ) -> None:
-        """`seconds` for each of them; `connection_closed` is called for one that never became a connection of ours."""
-        self._context = context
-        self._seconds = seconds
-        self._log = log
-        self._connection_closed = connection_closed
-        self._under_way: dict[asyncio.Task[bool], socket.socket] = {}  # oldest first
-
-    def begin(self, factory: ProtocolFactory, connection: socket.socket) -> None:
-        """Secure `connection` and give it to a protocol of `factory`; too many at once: the oldest is given up."""
-        task = asyncio.get_running_loop().create_task(self._secure(factory, connection))
-        self._under_way[task] = connection
-        task.add_done_callback(self._done)
-        if len(self._under_way) > _MAXIMUM_HANDSHAKES:
-            next(iter(self._under_way)).cancel()
-
-    def stop(self) -> None:
-        """Give up those that are not done."""
-        for task in self._under_way:
-            task.cancel()
-
-    async def _secure(self, factory: ProtocolFactory, connection: socket.socket) -> bool:
-        """Say whether it became a connection of ours."""
-        peer = _peer_of(connection)
-        try:
-            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-                factory,
-                connection,
-                ssl=self._context,
-                ssl_handshake_timeout=self._seconds,
-                ssl_shutdown_timeout=self._seconds,
-            )
-        except (ConnectionResetError, BrokenPipeError):  # it went away, as a load balancer's probe does
-            self._log.debug("connection closed before the TLS handshake", peer=peer)
-            return False
-        except OSError as error:  # ssl.SSLError is one, and so is the time-out
-            self._log.warning("TLS handshake failed", peer=peer, reason=_reason_of(error))
-            return False
-        # uvloop returns, too, when the connection is lost in the middle of the handshake.
-        return transport.get_extra_info("ssl_object") is not None
-
-    def _done(self, task: asyncio.Task[bool]) -> None:
-        connection = self._under_way.pop(task)
-        if task.cancelled() or not task.result():
-            connection.close()
-            self._connection_closed()
-
-
-class SecuredPort:
-    """The only process, with TLS: like `storescp.connections.OwnPort`, but each connection is secured first."""
-
-    def __init__(self, listener: socket.socket, handshakes: Handshakes, log: Log) -> None:
-        self._listener = listener
-        self._handshakes = handshakes
-        self._log = log
-        self._is_open = True
-
-    async def start(self, factory: ProtocolFactory, on_end: Callable[[], None]) -> None:
-        """Accept."""
-        self._loop = asyncio.get_running_loop()
-        self._factory = factory
-        self._listen()
-
-    def stop(self) -> None:
-        """Close the port."""
-        self._is_open = False
-        self._loop.remove_reader(self._listener.fileno())
-        self._listener.close()
-        self._handshakes.stop()
-
-    def _listen(self) -> None:
-        if self._is_open:
-            self._loop.add_reader(self._listener.fileno(), self._accept)
-
-    def _accept(self) -> None:
-        try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError as error:  # out of descriptors or memory: the connection waits
-            self._log.error("connection not accepted", detail=str(error))
-            self._loop.remove_reader(self._listener.fileno())
-            self._loop.call_later(_RETRY_ACCEPT_SECONDS, self._listen)
-            return
-        connection.setblocking(False)
-        self._handshakes.begin(self._factory, connection)
-
-
-def _peer_of(connection: socket.socket) -> str:
-    try:
-        host, port = connection.getpeername()[:2]
-    except OSError:  # it has gone already
-        return ""
-    return f"{host}:{port}"
-
-
-def _reason_of(error: OSError) -> str:
-    """OpenSSL's reason in words, or what an operator has to know instead."""
+def failure_reason(error: OSError) -> str:
+    """Why a handshake failed: OpenSSL's reason in words, or what an operator has to know instead."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the client's certificate was refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason:

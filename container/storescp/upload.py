@@ -35,9 +35,8 @@ class Upload:
         """Whether the store is behind by more than it should be."""
         return self._backlog_bytes > _BACKLOG_LIMIT
 
-    @property
     def frees_memory_soon(self) -> bool:
-        """Whether memory comes back without another byte being received."""
+        """Say whether memory comes back without another byte being received."""
         held = sum(len(view) for _, view in self._handed_over.values())
         return self._is_complete or bool(self._chunks) or held > PART_BYTES + CHUNK_BYTES
 

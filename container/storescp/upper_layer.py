@@ -8,7 +8,6 @@ memory an association takes does not depend on the size of PDUs that the peer ch
 """
 
 from collections.abc import Iterator
-from enum import Enum
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -27,6 +26,7 @@ from storescp.pdu import (
     encode_associate_reject,
     encode_release_response,
 )
+from storescp.state_table import ARTIM_STATES, EVENT_OF_PDU, TRANSITIONS, VIOLATIONS, Action, Event, State
 
 # 128 contexts with every transfer syntax of PS3.6 fit in.
 MAXIMUM_ASSOCIATE_REQUEST_LENGTH: Final = 512 * 1024
@@ -34,20 +34,9 @@ MAXIMUM_ASSOCIATE_REQUEST_LENGTH: Final = 512 * 1024
 MAXIMUM_RELEASE_REQUEST_LENGTH: Final = 16
 _PDV_HEADER: Final = Struct(">IBB")
 _DATA_HEADER: Final = Struct(">BxIIBB")  # of a PDU and of its first value
-
-
-class State(Enum):
-    """States of PS3.8 table 9-6 to 9-9 in which an acceptor can be."""
-
-    AWAITING_ASSOCIATE_REQUEST = "Sta2"
-    AWAITING_ASSOCIATE_DECISION = "Sta3"
-    ESTABLISHED = "Sta6"
-    AWAITING_RELEASE_DECISION = "Sta8"
-    AWAITING_CLOSE = "Sta13"
-
-
 _ESTABLISHED: Final = State.ESTABLISHED
 _AWAITING_CLOSE: Final = State.AWAITING_CLOSE
+_IDLE: Final = State.IDLE
 _P_DATA_TF: Final = int(PduType.P_DATA_TF)
 
 
@@ -85,20 +74,22 @@ class Violation(NamedTuple):
     message: str
 
 
-Event = AssociateRequested | Fragment | ReleaseRequested | Aborted | Violation
+Indication = AssociateRequested | Fragment | ReleaseRequested | Aborted | Violation
 
-_EXPECTED: Final = {
-    State.AWAITING_ASSOCIATE_REQUEST: {PduType.A_ASSOCIATE_RQ, PduType.A_ABORT},
-    State.AWAITING_ASSOCIATE_DECISION: {PduType.A_ABORT},
-    State.ESTABLISHED: {PduType.P_DATA_TF, PduType.A_RELEASE_RQ, PduType.A_ABORT},
-    State.AWAITING_RELEASE_DECISION: {PduType.A_ABORT},
-}
 _KNOWN: Final = frozenset(PduType)
 _LENGTHS: Final = {
     PduType.A_ASSOCIATE_RQ: range(MAXIMUM_ASSOCIATE_REQUEST_LENGTH + 1),
     PduType.A_RELEASE_RQ: range(MAXIMUM_RELEASE_REQUEST_LENGTH + 1),
     PduType.A_ABORT: range(4, 5),
 }
+
+
+class UnexpectedPdu(PduError):
+    """A known PDU that the table answers with an A-ABORT in this state."""
+
+    def __init__(self, pdu_type: PduType, state: State) -> None:
+        super().__init__(f"{pdu_type.name} is not expected in {state.value}", AbortReason.UNEXPECTED_PDU)
+        self.pdu_type = pdu_type
 
 
 class UpperLayer:
@@ -117,7 +108,7 @@ class UpperLayer:
 
     def __init__(self, maximum_length: int) -> None:
         """`maximum_length` in bytes is what we offer for P-DATA-TF (PS3.8 D.1.1), 0: unlimited."""
-        self.state = State.AWAITING_ASSOCIATE_REQUEST
+        self.state = State.IDLE
         self._maximum_length = maximum_length
         self._partial = bytearray()  # a header, or the body of a PDU that is not P-DATA-TF
         self._pdu_type = 0  # of the PDU whose body is being read, 0: a header is next
@@ -125,26 +116,27 @@ class UpperLayer:
         self._fragment_left = -1  # bytes left of the fragment being read, -1: a PDV header is next
         self._context_id = 0
         self._control = 0
+        self._apply(Event.CONNECTED)
 
     @property
     def artim_runs(self) -> bool:
         """Whether the ARTIM timer has to run now (PS3.8 9.1.5)."""
-        return self.state in (State.AWAITING_ASSOCIATE_REQUEST, State.AWAITING_CLOSE)
+        return self.state in ARTIM_STATES
 
     @property
     def held_bytes(self) -> int:
         """Bytes kept of a PDU that has not arrived whole."""
         return len(self._partial)
 
-    def receive(self, data: memoryview) -> Iterator[Event]:
+    def receive(self, data: memoryview) -> Iterator[Indication]:
         """Take bytes as they came from the network and yield what they mean.
 
-        An event is to be answered before the next one is asked for. A `Fragment` is valid only until then:
+        An indication is to be answered before the next one is asked for. A `Fragment` is valid only until then:
         its data are a view of `data`.
         """
         position = 0
         end = len(data)
-        while self.state is not _AWAITING_CLOSE:
+        while self.state is not _AWAITING_CLOSE and self.state is not _IDLE:
             if self._fragment_left >= 0:
                 taken = min(self._fragment_left, end - position)
                 if self._fragment_left and not taken:
@@ -158,23 +150,23 @@ class UpperLayer:
                 unit, position = self._collect(data, position, end)
                 if unit is None:
                     return
-                event = self._take(unit)
-                if event is not None:
-                    yield event
+                indication = self._take(unit)
+                if indication is not None:
+                    yield indication
 
     def accept(self, accept: AssociateAccept) -> bytes:
         """AE-7: answer the request with an A-ASSOCIATE-AC."""
-        self._leave(State.AWAITING_ASSOCIATE_DECISION, State.ESTABLISHED)
+        self._apply(Event.ACCEPT)
         return encode_associate_accept(accept)
 
     def reject(self, reject: AssociateReject) -> bytes:
         """AE-8: answer the request with an A-ASSOCIATE-RJ."""
-        self._leave(State.AWAITING_ASSOCIATE_DECISION, State.AWAITING_CLOSE)
+        self._apply(Event.REJECT)
         return encode_associate_reject(reject)
 
     def release(self) -> bytes:
         """AR-4: answer the release with an A-RELEASE-RP."""
-        self._leave(State.AWAITING_RELEASE_DECISION, State.AWAITING_CLOSE)
+        self._apply(Event.RELEASE)
         return encode_release_response()
 
     def abort(
@@ -182,15 +174,33 @@ class UpperLayer:
         source: AbortSource = AbortSource.SERVICE_USER,
         reason: AbortReason = AbortReason.NOT_SPECIFIED,
     ) -> bytes:
-        """AA-1, AA-8: end the association from this side, in any state."""
-        self.state = State.AWAITING_CLOSE
+        """AA-1: end the association from this side, in any state in which the connection is open."""
+        self._apply(Event.ABORT_REQUEST)
+        return self._drop_and_abort(source, reason)
+
+    def connection_closed(self) -> None:
+        """Take note that the connection is gone, whoever closed it."""
+        self._apply(Event.CONNECTION_CLOSED)
+        self._partial.clear()
+
+    def artim_expired(self) -> None:
+        """AA-2: the ARTIM timer has expired, and the connection is to be closed."""
+        self._apply(Event.ARTIM_EXPIRED)
+
+    def _apply(self, event: Event) -> Action:
+        """Change the state as the table says.
+
+        Raises `RuntimeError`: the event cannot happen in this state, which is a mistake of ours.
+        """
+        transition = TRANSITIONS.get((event, self.state))
+        if transition is None:
+            raise RuntimeError(f"{event.name} cannot happen in {self.state.name}")
+        self.state = transition.next_state
+        return transition.action
+
+    def _drop_and_abort(self, source: AbortSource, reason: AbortReason) -> bytes:
         self._partial.clear()
         return encode_abort(source, reason)
-
-    def _leave(self, state: State, following: State) -> None:
-        if self.state is not state:
-            raise RuntimeError(f"{self.state.name} is not {state.name}")
-        self.state = following
 
     def _needed(self) -> int:
         """Length in bytes of what has to be whole before it means something."""
@@ -241,7 +251,7 @@ class UpperLayer:
             self._pdu_type = 0
         return Fragment(self._context_id, control & 1 != 0, control & 2 != 0, chunk)
 
-    def _take(self, unit: bytes) -> Event | None:
+    def _take(self, unit: bytes) -> Indication | None:
         try:
             if not self._pdu_type:
                 self._take_pdu_header(unit)
@@ -257,10 +267,8 @@ class UpperLayer:
         pdu_type, length = PDU_HEADER.unpack(unit)
         if pdu_type not in _KNOWN:
             raise PduError(f"PDU type {pdu_type:#04x} is not known", AbortReason.UNRECOGNIZED_PDU)
-        if pdu_type not in _EXPECTED[self.state]:
-            raise PduError(
-                f"{PduType(pdu_type).name} is not expected in {self.state.value}", AbortReason.UNEXPECTED_PDU
-            )
+        if TRANSITIONS[EVENT_OF_PDU[PduType(pdu_type)], self.state].action in VIOLATIONS:
+            raise UnexpectedPdu(PduType(pdu_type), self.state)
         if pdu_type == PduType.P_DATA_TF:
             if self._maximum_length and length > self._maximum_length:
                 raise PduError(f"a P-DATA-TF PDU of {length} bytes exceeds the {self._maximum_length} offered")
@@ -283,17 +291,20 @@ class UpperLayer:
         if 0 < rest < _PDV_HEADER.size:
             raise PduError("a P-DATA-TF PDU ends within the header of a presentation data value")
 
-    def _take_pdu(self, unit: bytes) -> Event:
+    def _take_pdu(self, unit: bytes) -> Indication:
         pdu_type, self._pdu_type = self._pdu_type, 0
         if pdu_type == PduType.A_ASSOCIATE_RQ:
             request = decode_associate_request(unit)
-            self.state = State.AWAITING_ASSOCIATE_DECISION
+            self._apply(Event.ASSOCIATE_RQ)
             return AssociateRequested(request)
         if pdu_type == PduType.A_RELEASE_RQ:
-            self.state = State.AWAITING_RELEASE_DECISION
+            self._apply(Event.RELEASE_RQ)
             return ReleaseRequested()
-        self.state = State.AWAITING_CLOSE
+        self._apply(Event.ABORT)
         return Aborted(unit[2], unit[3])
 
     def _violation(self, error: PduError) -> Violation:
-        return Violation(self.abort(AbortSource.SERVICE_PROVIDER, error.reason), error.reason, str(error))
+        """AA-1, AA-8. Both are sent as the service provider's, whose reason is significant (ADR 2)."""
+        self._apply(EVENT_OF_PDU[error.pdu_type] if isinstance(error, UnexpectedPdu) else Event.INVALID_PDU)
+        answer = self._drop_and_abort(AbortSource.SERVICE_PROVIDER, error.reason)
+        return Violation(answer, error.reason, str(error))

@@ -15,7 +15,8 @@ with atheris.instrument_imports():
     from storescp.keys import safe_name
     from storescp.part10 import encode_file_meta_information
     from storescp.pdu import AssociateReject, encode_associate_accept, encode_associate_reject
-    from storescp.upper_layer import AssociateRequested, Fragment, ReleaseRequested, State, UpperLayer
+    from storescp.state_table import State
+    from storescp.upper_layer import AssociateRequested, Fragment, ReleaseRequested, UpperLayer
 
 POLICY = Policy("STORESCP", False, frozenset(), frozenset(), 16384)
 SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99")

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from storescp.acceptance import Policy, answer
 from storescp.dimse import Command, DimseError, MessageReader, decode_command
 from storescp.pdu import AssociateReject, PduError, decode_associate_request
+from storescp.state_table import State
 from storescp.upper_layer import (
     AssociateRequested,
-    Event,
     Fragment,
+    Indication,
     ReleaseRequested,
-    State,
     UpperLayer,
     Violation,
 )
@@ -48,7 +48,7 @@ def run(pieces: list[bytes]) -> list[object]:
     return [*events, layer.state]
 
 
-def react(layer: UpperLayer, event: Event) -> None:
+def react(layer: UpperLayer, event: Indication) -> None:
     if isinstance(event, AssociateRequested):
         decision = answer(event.request, POLICY)
         if isinstance(decision, AssociateReject):
@@ -156,7 +156,7 @@ def test_an_answer_without_its_question_is_a_mistake_of_ours() -> None:
         (associate_request(), State.ESTABLISHED, False),
         (associate_request() + pdu(0x05, bytes(4)), State.AWAITING_CLOSE, True),
         (associate_request(version=2), State.AWAITING_CLOSE, True),
-        (associate_request() + pdu(0x07, bytes(4)), State.AWAITING_CLOSE, True),
+        (associate_request() + pdu(0x07, bytes(4)), State.IDLE, False),
         (associate_request() + associate_request(), State.AWAITING_CLOSE, True),
     ],
 )

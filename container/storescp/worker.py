@@ -1,0 +1,200 @@
+"""One process of the receiver: its parts wired together, its clock, its start and its stop."""
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from storescp.acceptance import Policy
+from storescp.association import Acceptor, Association
+from storescp.batch import Batches, Limits, utc_now
+from storescp.health import HealthServer
+from storescp.incoming import StorageService
+from storescp.listeners import Listener
+from storescp.log import Log, write_line
+from storescp.manifests import ManifestWriter
+from storescp.memory import MemoryBudget
+from storescp.metrics import Metrics
+from storescp.operations import StorageOperations
+from storescp.protection import protect
+from storescp.registry import Registry, WorkerReport
+from storescp.settings import MIB, Settings
+from storescp.slots import Slots
+from storescp.store import Store, open_store
+
+READ_BYTES: Final = 256 * 1024
+_TICK_SECONDS: Final = 0.25
+_TIMEOUTS_SECONDS: Final = 0.9  # between two looks at all connections: this is what a thousand idle ones cost
+_METRICS_SECONDS: Final = 60.0
+_MANIFEST_SECONDS_AT_STOP: Final = 5.0
+_STORE_RETRY_SECONDS: Final = 5.0
+_FAREWELL_SECONDS: Final = 1.0
+
+StoreFactory = Callable[[Settings, Mapping[str, str]], Store]
+
+
+class Worker:
+    """The parts of a process, and the clock that keeps them going."""
+
+    def __init__(self, settings: Settings, store: Store, slots: Slots, report: WorkerReport, log: Log) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._store = store
+        self._slots = slots
+        self._report = report
+        self._log = log
+        self._metrics = Metrics(settings.stack_name)
+        self._batches = Batches(_limits(settings), os.urandom(4).hex())
+        self._memory = MemoryBudget(settings.memory_budget_mib * MIB // settings.workers)
+        self._manifests = ManifestWriter(store, self._metrics, log)
+        self._registry = Registry(settings.maximum_associations, self._memory, slots, report, self._metrics, log)
+        self._storage = StorageService(store, self._batches, self._memory, self._metrics, log)
+        policy = _policy(settings)
+        self._acceptor = Acceptor(
+            settings=settings,
+            policy=policy,
+            registry=self._registry,
+            storage=self._storage,
+            operations=StorageOperations(policy, self._storage).table,
+            loop=self._loop,
+            read_view=memoryview(bytearray(READ_BYTES)),
+        )
+        self._is_stopping = False
+        self._store_failure = "the store has not answered yet"
+        self._last_metrics = self._last_timeouts = self._loop.time()
+
+    def new_association(self) -> Association:
+        """Return the protocol of a new connection."""
+        return Association(self._acceptor)
+
+    def not_ready_reason(self) -> str:
+        """Say why no association should come here; empty if it should."""
+        return "stopping" if self._is_stopping else self._store_failure
+
+    async def await_store(self) -> None:
+        """Find out whether the store can be written; until it can, we serve, but are not ready.
+
+        Once it could, a failure is answered to the sender: taking us out of service would not mend the store.
+        """
+        while failure := await self._store.probe_write():
+            self._store_failure = failure
+            self._log.error("store not reached", detail=failure)
+            await asyncio.sleep(_STORE_RETRY_SECONDS)
+        self._store_failure = ""
+
+    # The clock
+
+    def start_clock(self) -> None:
+        """Begin to look after time-outs, batches and metrics."""
+        self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        monotonic_now = self._loop.time()
+        if self._is_stopping or monotonic_now - self._last_timeouts >= _TIMEOUTS_SECONDS:
+            self._last_timeouts = monotonic_now
+            self._registry.enforce_timeouts(monotonic_now, self._is_stopping)
+        self._registry.relieve_memory(monotonic_now, self._storage.frees_memory_soon)
+        self._manifests.write(self._batches.close_due(monotonic_now, utc_now()))
+        if monotonic_now - self._last_metrics >= _METRICS_SECONDS:
+            self._write_metrics()
+        self._loop.call_later(_TICK_SECONDS, self._tick)
+
+    def _write_metrics(self) -> None:
+        """Write what was counted since the last time."""
+        monotonic_now = self._loop.time()
+        self._last_metrics = monotonic_now
+        gauges: dict[str, float] = {
+            "BatchAgeSeconds": round(self._batches.oldest_age_seconds(monotonic_now), 3),
+            "BytesBuffered": self._memory.bytes_in_use,
+        }
+        if self._report.worker == 0:  # one worker for all, so that a sum over tasks is right
+            gauges["OpenAssociations"] = self._slots.total()
+        write_line(self._metrics.take_line(gauges))
+
+    # The stop
+
+    async def stop(self) -> None:
+        """Let associations finish, up to STOP_SECONDS; then close the batches and write what is left to write."""
+        self._is_stopping = True
+        deadline = self._loop.time() + self._settings.stop_seconds
+        for pending in self._registry.pending:
+            pending.abort("stopping")
+        await self._until(lambda: not self._registry.established, deadline)
+        for association in self._registry.established:
+            association.abort("the receiver stops")
+        deadline = max(deadline, self._loop.time() + _MANIFEST_SECONDS_AT_STOP)
+        await self._until(lambda: not self._batches.uploads_in_flight, deadline)
+        self._manifests.write(self._batches.close_all(utc_now()))
+        await self._manifests.finish(deadline - self._loop.time())
+        await self._close_connections()
+        await self._store.close()
+        self._write_metrics()
+
+    async def _close_connections(self) -> None:
+        """Leave the peers a moment to read our last words and to close; then close."""
+        await self._until(lambda: not self._registry.lingering, self._loop.time() + _FAREWELL_SECONDS)
+        for connection in (*self._registry.pending, *self._registry.lingering):
+            connection.abort("stopping")
+        await asyncio.sleep(0)
+
+    async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
+        while not condition() and self._loop.time() < deadline:
+            await asyncio.sleep(_TICK_SECONDS / 10)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        ae_title=settings.ae_title,
+        require_called_ae_title=settings.require_called_ae_title,
+        calling_ae_titles=settings.require_calling_ae_title,
+        sop_classes=settings.supported_sop_class_uids,
+        maximum_pdu_size=settings.maximum_pdu_size,
+    )
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.batch_quiet_seconds,
+        settings.batch_max_age_seconds,
+        settings.batch_max_instances,
+        settings.batch_max_bytes,
+    )
+
+
+async def serve(
+    settings: Settings,
+    environment: Mapping[str, str],
+    listener: Listener,
+    health_socket: socket.socket,
+    slots: Slots,
+    report: WorkerReport,
+    store_factory: StoreFactory = open_store,
+) -> None:
+    """Serve in this process until SIGTERM or SIGINT, or until the supervisor is gone."""
+    loop = asyncio.get_running_loop()
+    log = Log(settings.log_level)
+    worker = Worker(settings, store_factory(settings, environment), slots, report, log)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    health = HealthServer(worker.not_ready_reason)
+    await health.start(health_socket)
+    listener.start(worker.new_association, stopping.set)
+    worker.start_clock()
+    background = [loop.create_task(worker.await_store())]
+    agent_uri = environment.get("ECS_AGENT_URI", "")  # given to every task of ECS, by the agent
+    if agent_uri and report.worker == 0:
+        background.append(loop.create_task(protect(agent_uri, slots.total, log)))
+    gc.freeze()  # what is there now stays: no need to look at it again
+    await stopping.wait()
+    log.info("receiver stops", associations=slots.total(), worker=report.worker)
+    listener.stop()
+    for task in background:
+        task.cancel()
+    await worker.stop()
+    health.stop()
+    await asyncio.sleep(0)  # connections are closed in the next round of the loop
+    log.info("receiver stopped", worker=report.worker)
