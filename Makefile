@@ -60,6 +60,12 @@ $(VENV)/.docs-installed: $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
+.PHONY: picture
+picture: # Render docs/architecture.png from the drawn docs/architecture.svg (with librsvg and Roboto)
+	@$(SYSTEM_PACKAGES) librsvg2-bin:/usr/bin/rsvg-convert fonts-roboto-unhinted:/usr/share/fonts/truetype/roboto
+	@rsvg-convert --width 1100 docs/architecture.svg --output docs/architecture.png
+	@cd docs && sha256sum architecture.svg > architecture.sha256
+
 .PHONY: clean
 clean: ## Remove what the targets made
 	rm -rf $(VENV) .cache build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

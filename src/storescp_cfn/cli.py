@@ -127,10 +127,11 @@ def package(
     with _one_sentence():
         from storescp_cfn.marketplace import bundle
         from storescp_cfn.marketplace.changeset import UNKNOWN_PRODUCT
+        from storescp_cfn.marketplace.release_request import ReleaseRequest
 
-        order = bundle.Order(version, images, template_bucket, regions, product_id or UNKNOWN_PRODUCT, product_code)
-        made = bundle.package(order, Path(__file__).parents[2], output)
-        click.echo(f"{output} holds version {made.version}; template: {made.template_url}")
+        request = ReleaseRequest(version, images, template_bucket, regions, product_id or UNKNOWN_PRODUCT, product_code)
+        packaged = bundle.package(request, Path(__file__).parents[2], output)
+        click.echo(f"{output} holds version {packaged.version}; template: {packaged.template_url}")
 
 
 @main.command()
@@ -142,13 +143,15 @@ def publish(folder: Path, validate: bool, product_id: str | None, yes: bool) -> 
     """Check a packaged version, upload its template and bring it to AWS Marketplace."""
     with _one_sentence():
         from storescp_cfn.marketplace import bundle, terminal
-        from storescp_cfn.marketplace.publish import publish as bring
+        from storescp_cfn.marketplace.publish import publish_bundle
 
         confirm = terminal.confirmation(yes or validate, click.prompt, sys.stdin.isatty())
-        made = bundle.load(folder)
-        change_set = bring(made, product_id=product_id, apply=not validate, confirm=confirm, say=click.echo)
+        packaged = bundle.load(folder)
+        change_set = publish_bundle(
+            packaged, product_id=product_id, apply=not validate, confirm=confirm, report=click.echo
+        )
         done = "would be accepted (nothing was published)" if validate else "is published"
-        click.echo(f"Version {made.version} {done}: change set {change_set}.")
+        click.echo(f"Version {packaged.version} {done}: change set {change_set}.")
 
 
 @main.command("launch-url")

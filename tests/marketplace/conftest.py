@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from storescp_cfn.marketplace import bundle, publish
+from storescp_cfn.marketplace.release_request import ReleaseRequest
 from tests.testkit import marketplace_stub
 from tests.testkit.release_checkout import CHANGELOG, IMAGE, ROOT, Run, command, git
 
@@ -19,7 +20,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a release is made of, as it lies in the working tree, committed in a checkout of its own."""
     folder = tmp_path_factory.mktemp("checkout")
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("src", "import_lambda", "container"):
+    for name in ("src", "import_lambda", "container", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / "CHANGELOG.md").write_text(CHANGELOG)
     (folder / ".gitignore").write_text("__pycache__/\n/dist/\n")
@@ -43,10 +44,10 @@ def run(checkout: Path) -> Run:
 @pytest.fixture(scope="session")
 def release(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> bundle.Bundle:
     """Version 1.2.0 of the stub's product, packaged once."""
-    order = bundle.Order(
+    request = ReleaseRequest(
         "1.2.0", (IMAGE,), "acme-storescp", ("us-east-1", "eu-west-1"), product_id=marketplace_stub.PRODUCT
     )
-    return bundle.package(order, pristine, tmp_path_factory.mktemp("release") / "dist")
+    return bundle.package(request, pristine, tmp_path_factory.mktemp("release") / "dist")
 
 
 @pytest.fixture(scope="session")

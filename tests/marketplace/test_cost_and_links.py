@@ -23,17 +23,17 @@ def deployment() -> cost.Deployment:
 
 
 def quantities(found: cost.Estimate) -> dict[tuple[str, str], tuple[float, float]]:
-    return {(line.service, line.unit): (line.ours, line.theirs) for line in found.lines}
+    return {(line.service, line.unit): (line.this_product, line.job_per_image) for line in found.lines}
 
 
 def test_every_region_of_healthimaging_has_every_price(deployment: cost.Deployment) -> None:
     data = cost.price_list()
-    assert set(data["prices"]) == set(regions.SUPPORTED) == set(links.HEALTHIMAGING_REGIONS)
+    assert set(data["prices"]) == set(regions.SUPPORTED) == set(links.REGION_NAMES)
     assert len({frozenset(prices) for prices in data["prices"].values()}) == 1
     assert all(price > 0 for prices in data["prices"].values() for price in prices.values())
     assert all(set(keys) <= set(data["prices"][region]) for region, keys in data["estimates"].items())
     for region in data["prices"]:
-        assert cost.estimate(WORK, deployment, region).ours_usd > 0
+        assert cost.estimate(WORK, deployment, region).this_product_usd > 0
 
 
 def test_the_sums_are_quantities_times_prices(deployment: cost.Deployment) -> None:
@@ -45,15 +45,15 @@ def test_the_sums_are_quantities_times_prices(deployment: cost.Deployment) -> No
     assert counted["Network Load Balancer", "LCU hours"] == (pytest.approx(images * 0.0005),) * 2
     vcpu = counted[f"AWS Fargate ({deployment.architecture})", "vCPU hours"][0]
     assert vcpu == deployment.tasks * deployment.vcpu * 730
-    assert found.ours_usd == pytest.approx(sum(line.ours * line.price_usd for line in found.lines))
+    assert found.this_product_usd == pytest.approx(sum(line.this_product * line.price_usd for line in found.lines))
 
 
 def test_one_job_an_image_costs_more_and_at_last_cannot_keep_up(deployment: cost.Deployment) -> None:
     found = cost.estimate(WORK, deployment)
-    assert found.theirs_usd > found.ours_usd
-    assert found.theirs_keeps_up
+    assert found.job_per_image_usd > found.this_product_usd
+    assert found.job_per_image_keeps_up
     flood = cost.estimate(cost.Workload(1000, 100, 0.5), deployment)
-    assert not flood.theirs_keeps_up
+    assert not flood.job_per_image_keeps_up
     assert "cannot keep up" in cost.notes(flood)[-1]
 
 

@@ -13,7 +13,8 @@ from botocore.validate import ParamValidator
 
 from storescp_cfn.marketplace.bundle import Bundle
 from storescp_cfn.marketplace.errors import BadInputError
-from storescp_cfn.marketplace.limits import LIMITS, REGISTRY, Limit, require_within_limits, violations
+from storescp_cfn.marketplace.limits import LIMITS, Limit, require_within_limits, violations
+from storescp_cfn.template.release import MARKETPLACE_REGISTRY as REGISTRY
 
 REQUESTS = ("changeset.json", "first-listing/create-product.json", "first-listing/add-repositories.json")
 SHAPES = "aws_marketplace_catalog_shapes_containerproduct_1_0_changetypes.models"

@@ -13,11 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from storescp_cfn import cli
-from storescp_cfn.marketplace import bundle, listing, software
+from storescp_cfn.marketplace import bundle, listing, sbom
+from storescp_cfn.marketplace.checkout import SEMANTIC_VERSION, release_notes
 from storescp_cfn.marketplace.errors import BadInputError
-from storescp_cfn.marketplace.source import SEMANTIC_VERSION, release_notes
+from storescp_cfn.marketplace.release_request import ReleaseRequest
 from storescp_cfn.template import Release, regions, render
-from storescp_cfn.template.composer import importer_source
 from tests.testkit.marketplace_stub import PRODUCT, REGISTRY
 from tests.testkit.release_checkout import ARGUMENTS, IMAGE, Run, command, git
 
@@ -30,8 +30,7 @@ FILES = {
     "cost-estimate.md",
     "first-listing/add-repositories.json",
     "first-listing/create-product.json",
-    "importer/index.py",
-    "importer/index.py.sha256",
+    "functions/Importer.py",
     "launch-links.md",
     "listing.json",
     "parameters.md",
@@ -64,7 +63,7 @@ def test_packaging_needs_no_network(pristine: Path, tmp_path: Path, monkeypatch:
         raise AssertionError("packaging opened a socket")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    bundle.package(bundle.Order("1.2.0", (IMAGE,), "acme-storescp"), pristine, tmp_path / "dist")
+    bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), pristine, tmp_path / "dist")
 
 
 def test_the_checksums_are_those_of_every_file(release: bundle.Bundle) -> None:
@@ -103,10 +102,11 @@ def test_a_first_listing_makes_product_and_repository_in_one_change_set(release:
     assert {change["Entity"].get("Identifier") for change in changes[1:]} == {"$CreateProductChange.Entity.Identifier"}
 
 
-def test_the_importer_s_source_and_digest_are_in_it(release: bundle.Bundle, pristine: Path) -> None:
-    source = release.read("importer/index.py")
-    assert source.decode() == importer_source()
-    assert release.read("importer/index.py.sha256").decode() == f"{hashlib.sha256(source).hexdigest()}  index.py\n"
+def test_the_functions_sources_are_in_it_as_the_template_carries_them(release: bundle.Bundle) -> None:
+    source = release.read("functions/Importer.py")
+    assert source.decode() == render().to_dict()["Resources"]["Importer"]["Properties"]["Code"]["ZipFile"]
+    parts = {part["name"]: part for part in json.loads(release.read("sbom.cdx.json"))["components"]}
+    assert parts["functions/Importer.py"]["hashes"][0]["content"] == hashlib.sha256(source).hexdigest()
 
 
 def test_the_parts_list_names_every_locked_dependency_with_its_hashes_and_licence(
@@ -115,7 +115,7 @@ def test_the_parts_list_names_every_locked_dependency_with_its_hashes_and_licenc
     lock = (pristine / "container/requirements.lock").read_text()
     parts = json.loads(release.read("sbom.cdx.json"))
     libraries = {part["name"]: part for part in parts["components"] if part["type"] == "library"}
-    assert set(libraries) == {dependency.name for dependency in software.locked(lock)}
+    assert set(libraries) == {dependency.name for dependency in sbom.locked(lock)}
     assert "uvloop" in libraries
     hashes = {
         item["content"]
@@ -149,14 +149,11 @@ def test_the_usage_instructions_cover_the_checklist_and_name_what_is_there(relea
 
 def test_the_parameter_reference_has_every_parameter(release: bundle.Bundle) -> None:
     reference = release.read("parameters.md").decode()
-    assert re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE) == list(
-        dict.fromkeys(
-            name
-            for group in render().to_dict()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
-            for name in group["Parameters"]
-        )
-    )
-    assert set(re.findall(r"^\| `(\w+)` \|", reference, re.MULTILINE)) == set(render().to_dict()["Parameters"])
+    template = render().to_dict()
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    form = [name for group in groups for name in group["Parameters"]]
+    assert re.findall(r"^\| \*\*(\w+)\*\*<br>", reference, re.MULTILINE) == form
+    assert set(form) == set(template["Parameters"])
 
 
 def statements(template: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -191,7 +188,7 @@ def test_a_paid_listing_s_receiver_gets_its_product_code_and_one_permission_more
 
 def test_a_paid_listing_says_so_in_its_instructions(pristine: Path, tmp_path: Path) -> None:
     made = bundle.package(
-        bundle.Order("1.2.0", (IMAGE,), "acme-storescp", product_code="abc123"), pristine, tmp_path / "dist"
+        ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp", product_code="abc123"), pristine, tmp_path / "dist"
     )
     assert "except usage metering with AWS Marketplace" in made.read("usage-instructions.txt").decode()
     assert made.manifest["metered"] is True
@@ -243,7 +240,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(
 
 def refused(checkout: Path, sentence: str) -> None:
     with pytest.raises(BadInputError, match=sentence):
-        bundle.package(bundle.Order("1.2.0", (IMAGE,), "acme-storescp"), checkout, checkout.parent / "dist")
+        bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), checkout, checkout.parent / "dist")
     assert not (checkout.parent / "dist").exists()
 
 
@@ -259,7 +256,7 @@ def test_an_added_file_is_refused(checkout: Path) -> None:
 
 def test_a_version_that_is_tagged_elsewhere_is_refused(checkout: Path) -> None:
     git(checkout, "tag", "v1.2.0")
-    bundle.package(bundle.Order("1.2.0", (IMAGE,), "acme-storescp"), checkout, checkout.parent / "first")
+    bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), checkout, checkout.parent / "first")
     git(checkout, "commit", "--allow-empty", "--message", "More")
     refused(checkout, r"Version 1\.2\.0 exists: tag v1\.2\.0 is at \w{12}, but \w{12} is checked out")
 
@@ -269,10 +266,11 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "x", "is not a git checkout")
 
 
-def test_a_template_that_carries_another_importer_is_refused(checkout: Path) -> None:
-    (checkout / "import_lambda/handler.py").write_text("handler = None\n")
-    git(checkout, "commit", "--all", "--message", "Change")
-    refused(checkout, "does not carry import_lambda/ as it is committed: run `make render`")
+def test_a_picture_that_does_not_show_the_template_is_refused(checkout: Path) -> None:
+    picture = checkout / "docs/architecture.svg"
+    picture.write_text(picture.read_text().replace("AWS::DynamoDB::Table", "AWS::RDS::DBInstance"))
+    git(checkout, "commit", "--all", "--message", "Redraw")
+    refused(checkout, r"docs/architecture\.svg has no place for Ledger \(AWS::DynamoDB::Table\)")
 
 
 def test_a_dependency_without_hash_or_licence_is_refused(checkout: Path) -> None:
@@ -293,15 +291,15 @@ def test_a_template_over_one_megabyte_is_refused(checkout: Path, monkeypatch: py
 def test_a_folder_with_other_files_is_never_replaced(pristine: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(BadInputError, match="holds other files than a release"):
-        bundle.package(bundle.Order("1.2.0", (IMAGE,), "acme-storescp"), pristine, tmp_path)
+        bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), pristine, tmp_path)
     assert bytes_below(tmp_path) == {"thesis.txt": b"years of work"}
 
 
 def test_an_earlier_release_is_replaced_whole(pristine: Path, tmp_path: Path) -> None:
-    order = bundle.Order("1.2.0", (IMAGE,), "acme-storescp")
-    bundle.package(order, pristine, tmp_path / "dist")
+    request = ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp")
+    bundle.package(request, pristine, tmp_path / "dist")
     (tmp_path / "dist/stray.txt").write_text("left over")
-    bundle.package(order, pristine, tmp_path / "dist")
+    bundle.package(request, pristine, tmp_path / "dist")
     assert set(bytes_below(tmp_path / "dist")) == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["dist"]
 

@@ -34,7 +34,9 @@ def steps() -> list[dict[str, Any]]:
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(
+        re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text() + (ROOT / "release.mk").read_text(), re.MULTILINE)
+    )
 
 
 def dry_run(target: str) -> str:

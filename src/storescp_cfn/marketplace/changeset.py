@@ -22,7 +22,7 @@ Request = dict[str, Any]
 
 @dataclass(frozen=True)
 class DeliveryOption:
-    """One way to deliver a version: ours has one, Amazon ECS through CloudFormation."""
+    """One way to deliver a version. This product has one: Amazon ECS through CloudFormation."""
 
     title: str
     description: str

@@ -1,4 +1,4 @@
-"""What a month costs, from list prices: this product, and beside it one import job an image.
+"""What a month costs, from list prices: this product, and beside it one import job per image.
 
 The prices and their date are `prices.json`. The model counts what a hospital's traffic makes: it is an estimate
 to compare and to plan with, not a bill. What both ways have in common (the load balancer, NAT, HealthImaging's
@@ -15,11 +15,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from storescp_cfn.markdown import table
 from storescp_cfn.marketplace.errors import BadInputError
 
-HOURS_A_MONTH = 730
-DAYS_A_MONTH = HOURS_A_MONTH / 24
-MINUTES_A_MONTH = HOURS_A_MONTH * 60
+HOURS_PER_MONTH = 730
+DAYS_PER_MONTH = HOURS_PER_MONTH / 24
+MINUTES_PER_MONTH = HOURS_PER_MONTH * 60
 GB = 1000**3
 MB = 1000**2
 
@@ -44,7 +45,7 @@ class Workload:
     @property
     def studies(self) -> float:
         """Studies a month."""
-        return self.studies_per_day * DAYS_A_MONTH
+        return self.studies_per_day * DAYS_PER_MONTH
 
     @property
     def images(self) -> float:
@@ -101,16 +102,16 @@ class Line:
     service: str
     unit: str
     price_usd: float
-    ours: float
-    theirs: float
+    this_product: float
+    job_per_image: float
 
     @property
-    def ours_usd(self) -> float:
-        return self.ours * self.price_usd
+    def this_product_usd(self) -> float:
+        return self.this_product * self.price_usd
 
     @property
-    def theirs_usd(self) -> float:
-        return self.theirs * self.price_usd
+    def job_per_image_usd(self) -> float:
+        return self.job_per_image * self.price_usd
 
     def price_words(self) -> str:
         """The price without an exponent, as a price list has it."""
@@ -125,36 +126,36 @@ class Estimate:
     as_of: str
     lines: tuple[Line, ...]
     estimated_prices: tuple[str, ...]
-    theirs_keeps_up: bool
+    job_per_image_keeps_up: bool
 
     @property
-    def ours_usd(self) -> float:
-        return sum(line.ours_usd for line in self.lines)
+    def this_product_usd(self) -> float:
+        return sum(line.this_product_usd for line in self.lines)
 
     @property
-    def theirs_usd(self) -> float:
-        return sum(line.theirs_usd for line in self.lines)
+    def job_per_image_usd(self) -> float:
+        return sum(line.job_per_image_usd for line in self.lines)
 
 
 # The product on sale today, as its documentation has it: one task of 1 vCPU and 2 GB, x86.
-ONE_JOB_AN_IMAGE = Deployment(1, 1, 2, "X86_64", 0, alarms=0, metrics=0)
+JOB_PER_IMAGE = Deployment(1, 1, 2, "X86_64", 0, alarms=0, metrics=0)
 # Its state machine (TriggerImport, StartImportJob, WaitForCompletion, CheckStatus, IsComplete, twice round the
 # wait): about ten transitions, four function calls of about a second, three writes to its table, three queue calls.
-TRANSITIONS_AN_IMAGE, CALLS_AN_IMAGE, WRITES_AN_IMAGE, QUEUE_CALLS_AN_IMAGE = 10, 4, 3, 3
+TRANSITIONS_PER_IMAGE, CALLS_PER_IMAGE, WRITES_PER_IMAGE, QUEUE_CALLS_PER_IMAGE = 10, 4, 3, 3
 # HealthImaging starts about one import job a second (StartDICOMImportJob's default rate).
-JOBS_A_SECOND = 1
+JOBS_PER_SECOND = 1
 # What a job writes into the results bucket: the manifest and its lists.
-RESULT_OBJECTS_A_JOB = 3
+RESULT_OBJECTS_PER_JOB = 3
 # Our importer: woken each minute, and twice a batch (it closed, its job ended); a second of work for a batch.
-WAKE_UPS_A_BATCH, SECONDS_A_BATCH, SECONDS_A_MINUTE_CALL = 2, 2.0, 0.1
+WAKE_UPS_PER_BATCH, SECONDS_PER_BATCH, SECONDS_PER_SCHEDULED_CALL = 2, 2.0, 0.1
 # Ledger: the batch item some six times, its study items twice, the lease twice a wake-up.
-WRITES_A_BATCH, WRITES_A_STUDY, WRITES_A_WAKE_UP, READS_A_WAKE_UP = 6, 2, 2, 4
+WRITES_PER_BATCH, WRITES_PER_STUDY, WRITES_PER_WAKE_UP, READS_PER_WAKE_UP = 6, 2, 2, 4
 # A closed batch: its manifest written, its prefix listed three times.
-LIST_CALLS_A_BATCH = 4
+LIST_CALLS_PER_BATCH = 4
 # Names in the namespace StoreSCP that a stack keeps alive, rounded up; each is billed by the hour it is written in.
 CUSTOM_METRICS = 25
-LOG_GB_A_STUDY = 4e-6
-LOG_GB_A_TASK_MONTH = 0.1
+LOG_GB_PER_STUDY = 4e-6
+LOG_GB_PER_TASK_MONTH = 0.1
 
 
 @cache
@@ -175,38 +176,40 @@ def estimate(workload: Workload, deployment: Deployment, region: str = "us-east-
         raise BadInputError(f"There are no prices of Region {region!r}; allowed are {', '.join(data['prices'])}.")
     counted = _count(workload, deployment)
     prices = data["prices"][region]
-    lines = tuple(Line(service, unit, prices[key], ours, theirs) for service, unit, key, ours, theirs in counted)
-    used = {key for _, _, key, ours, theirs in counted if ours or theirs}
+    lines = tuple(
+        Line(service, unit, prices[key], this_product, job_per_image)
+        for service, unit, key, this_product, job_per_image in counted
+    )
+    used = {key for _, _, key, this_product, job_per_image in counted if this_product or job_per_image}
     return Estimate(
         region,
         data["as_of"],
         lines,
         tuple(sorted(used & set(data["estimates"].get(region, ())))),
-        theirs_keeps_up=workload.images / DAYS_A_MONTH <= JOBS_A_SECOND * 86_400,
+        job_per_image_keeps_up=workload.images / DAYS_PER_MONTH <= JOBS_PER_SECOND * 86_400,
     )
 
 
 _Row = tuple[str, str, str, float, float]
 
 
-def _count(work: Workload, ours: Deployment) -> list[_Row]:
+def _count(work: Workload, deployment: Deployment) -> list[_Row]:
     # A batch holds at most 5,000 images or 10 GB and is closed when nothing has come for some seconds: about one
     # a study, more for a large one.
     batches = work.studies * max(1, work.images_per_study / 5000, work.images_per_study * work.image_mb / 10_000)
     return [
-        *_running(work, ours),
-        *_storing(work, ours, batches),
-        *_importing(work, ours, batches),
-        *_watching(work, ours),
+        *_running(work, deployment),
+        *_storing(work, deployment, batches),
+        *_importing(work, deployment, batches),
+        *_watching(work, deployment),
     ]
 
 
-def _running(work: Workload, ours: Deployment) -> list[_Row]:
-    theirs = ONE_JOB_AN_IMAGE
+def _running(work: Workload, deployment: Deployment) -> list[_Row]:
     rows: list[_Row] = []
-    for architecture in sorted({ours.architecture, theirs.architecture}):
+    for architecture in sorted({deployment.architecture, JOB_PER_IMAGE.architecture}):
         key = f"fargate_{architecture.lower()}"
-        mine, other = (deployment if deployment.architecture == architecture else None for deployment in (ours, theirs))
+        mine, other = (each if each.architecture == architecture else None for each in (deployment, JOB_PER_IMAGE))
         rows += [
             (
                 f"AWS Fargate ({architecture})",
@@ -223,7 +226,7 @@ def _running(work: Workload, ours: Deployment) -> list[_Row]:
                 _hours(other, "memory_gb"),
             ),
         ]
-    hours = float(HOURS_A_MONTH)
+    hours = float(HOURS_PER_MONTH)
     # A Network Load Balancer's capacity unit is 1 GB an hour; 300 open associations are far from its other bounds.
     return [
         *rows,
@@ -235,11 +238,11 @@ def _running(work: Workload, ours: Deployment) -> list[_Row]:
 
 
 def _hours(deployment: Deployment | None, size: str) -> float:
-    return float(deployment.tasks * getattr(deployment, size) * HOURS_A_MONTH) if deployment else 0.0
+    return float(deployment.tasks * getattr(deployment, size) * HOURS_PER_MONTH) if deployment else 0.0
 
 
-def _storing(work: Workload, ours: Deployment, batches: float) -> list[_Row]:
-    gb_month = work.gigabytes / DAYS_A_MONTH * ours.retention_days
+def _storing(work: Workload, deployment: Deployment, batches: float) -> list[_Row]:
+    gb_month = work.gigabytes / DAYS_PER_MONTH * deployment.retention_days
     # The product on sale says nothing of deleting what was imported: counted as a month's images on average half
     # a month old, the least that it can be.
     return [
@@ -247,8 +250,8 @@ def _storing(work: Workload, ours: Deployment, batches: float) -> list[_Row]:
             "Amazon S3",
             "PUT and LIST requests",
             "s3_put_list_request",
-            work.images + batches * (LIST_CALLS_A_BATCH + RESULT_OBJECTS_A_JOB),
-            work.images * (1 + RESULT_OBJECTS_A_JOB + 1),
+            work.images + batches * (LIST_CALLS_PER_BATCH + RESULT_OBJECTS_PER_JOB),
+            work.images * (1 + RESULT_OBJECTS_PER_JOB + 1),
         ),
         ("Amazon S3", "GET requests", "s3_get_request", work.images + 3 * batches, 3 * work.images),
         ("Amazon S3", "GB months", "s3_storage_gb_month", gb_month, work.gigabytes / 2),
@@ -262,19 +265,19 @@ def _storing(work: Workload, ours: Deployment, batches: float) -> list[_Row]:
     ]
 
 
-def _importing(work: Workload, ours: Deployment, batches: float) -> list[_Row]:
-    wake_ups = MINUTES_A_MONTH + WAKE_UPS_A_BATCH * batches
-    busy_seconds = MINUTES_A_MONTH * SECONDS_A_MINUTE_CALL + WAKE_UPS_A_BATCH * batches * SECONDS_A_BATCH
-    gb_seconds = ours.importer_gb * busy_seconds
-    their_calls = CALLS_AN_IMAGE * work.images
-    writes = WRITES_A_BATCH * batches + WRITES_A_STUDY * work.studies + WRITES_A_WAKE_UP * wake_ups
+def _importing(work: Workload, deployment: Deployment, batches: float) -> list[_Row]:
+    wake_ups = MINUTES_PER_MONTH + WAKE_UPS_PER_BATCH * batches
+    busy_seconds = MINUTES_PER_MONTH * SECONDS_PER_SCHEDULED_CALL + WAKE_UPS_PER_BATCH * batches * SECONDS_PER_BATCH
+    gb_seconds = deployment.importer_gb * busy_seconds
+    their_calls = CALLS_PER_IMAGE * work.images
+    writes = WRITES_PER_BATCH * batches + WRITES_PER_STUDY * work.studies + WRITES_PER_WAKE_UP * wake_ups
     return [
         (
             "AWS Step Functions",
             "state transitions",
             "step_functions_state_transition",
             0,
-            TRANSITIONS_AN_IMAGE * work.images,
+            TRANSITIONS_PER_IMAGE * work.images,
         ),
         ("AWS Lambda", "requests", "lambda_request", wake_ups, their_calls),
         ("AWS Lambda (arm64)", "GB seconds", "lambda_arm64_gb_second", gb_seconds, 0),
@@ -284,44 +287,51 @@ def _importing(work: Workload, ours: Deployment, batches: float) -> list[_Row]:
             "write request units",
             "dynamodb_write_request_unit",
             writes,
-            WRITES_AN_IMAGE * work.images,
+            WRITES_PER_IMAGE * work.images,
         ),
         (
             "Amazon DynamoDB",
             "read request units",
             "dynamodb_read_request_unit",
-            READS_A_WAKE_UP * wake_ups,
-            WRITES_AN_IMAGE * work.images,
+            READS_PER_WAKE_UP * wake_ups,
+            WRITES_PER_IMAGE * work.images,
         ),
         # S3 sends EventBridge every event of a bucket or none: an image's creation and its deletion.
         ("Amazon EventBridge", "S3 events", "eventbridge_event", 2 * work.images + batches, 0),
-        ("Amazon SQS", "requests", "sqs_request", 0, QUEUE_CALLS_AN_IMAGE * work.images),
+        ("Amazon SQS", "requests", "sqs_request", 0, QUEUE_CALLS_PER_IMAGE * work.images),
     ]
 
 
-def _watching(work: Workload, ours: Deployment) -> list[_Row]:
-    logs = work.studies * LOG_GB_A_STUDY + ours.tasks * LOG_GB_A_TASK_MONTH
-    their_logs = work.images * CALLS_AN_IMAGE * 0.5e-6
+def _watching(work: Workload, deployment: Deployment) -> list[_Row]:
+    logs = work.studies * LOG_GB_PER_STUDY + deployment.tasks * LOG_GB_PER_TASK_MONTH
+    their_logs = work.images * CALLS_PER_IMAGE * 0.5e-6
     return [
         ("Amazon CloudWatch", "GB of logs", "cloudwatch_logs_ingested_gb", logs, their_logs),
-        ("Amazon CloudWatch", "metrics", "cloudwatch_metric_month", ours.metrics, 0),
-        ("Amazon CloudWatch", "alarms", "cloudwatch_alarm_month", ours.alarms, 0),
-        ("Amazon CloudWatch", "dashboards", "cloudwatch_dashboard_month", 1 if ours.alarms else 0, 0),
+        ("Amazon CloudWatch", "metrics", "cloudwatch_metric_month", deployment.metrics, 0),
+        ("Amazon CloudWatch", "alarms", "cloudwatch_alarm_month", deployment.alarms, 0),
+        ("Amazon CloudWatch", "dashboards", "cloudwatch_dashboard_month", 1 if deployment.alarms else 0, 0),
     ]
 
 
 def markdown(found: Estimate) -> str:
     """One Region's estimate as a Markdown table: what costs nothing on either side is left out."""
     rows = [
-        f"| {line.service} | {line.unit} | {line.price_words()} | {line.ours:,.0f} | {line.ours_usd:,.2f} "
-        f"| {line.theirs:,.0f} | {line.theirs_usd:,.2f} |"
+        [
+            line.service,
+            line.unit,
+            line.price_words(),
+            f"{line.this_product:,.0f}",
+            f"{line.this_product_usd:,.2f}",
+            f"{line.job_per_image:,.0f}",
+            f"{line.job_per_image_usd:,.2f}",
+        ]
         for line in found.lines
-        if line.ours or line.theirs
+        if line.this_product or line.job_per_image
     ]
-    head = "| Service | Unit | USD a unit | Ours | USD a month | One job an image | USD a month |"
-    total = f"| **Total** | | | | **{found.ours_usd:,.2f}** | | **{found.theirs_usd:,.2f}** |"
-    rule = "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
-    return "\n".join([f"## {found.region}\n", head, rule, *rows, total, "", *notes(found)])
+    total = ["**Total**", "", "", "", f"**{found.this_product_usd:,.2f}**", "", f"**{found.job_per_image_usd:,.2f}**"]
+    head = ["Service", "Unit", "USD per unit", "This product", "USD", "One job per image", "USD"]
+    written = table(head, [*rows, total], ["---"] * 2 + ["---:"] * 5)
+    return "\n".join([f"## {found.region}\n", written, "", *notes(found)])
 
 
 def notes(found: Estimate) -> list[str]:
@@ -329,8 +339,8 @@ def notes(found: Estimate) -> list[str]:
     said = [f"List prices of {found.as_of}, without free tier, discounts or tax."]
     if found.estimated_prices:
         said.append(f"Not seen on a price list of {found.region}, but estimated: {', '.join(found.estimated_prices)}.")
-    if not found.theirs_keeps_up:
-        said.append("One job an image cannot keep up: HealthImaging starts about one import job a second.")
+    if not found.job_per_image_keeps_up:
+        said.append("One job per image cannot keep up: HealthImaging starts about one import job a second.")
     return said
 
 
@@ -341,6 +351,6 @@ def page(workload: Workload, deployment: Deployment, tables: list[str]) -> str:
         f"{workload.words()}; {deployment.tasks} tasks of {deployment.vcpu:g} vCPU and {deployment.memory_gb:g} GB "
         f"({deployment.architecture}); imported images stay {deployment.retention_days} days in the landing bucket. "
         "HealthImaging's storage is the first month's, half full on average; it grows with every month kept.\n\n"
-        "Beside it: one import job an image through AWS Step Functions, the way of the product on sale, with the same "
+        "Beside it: one import job per image through AWS Step Functions, the way of the product on sale, with the same "
         "load balancer and NAT gateway.\n\n" + "\n\n".join(tables) + "\n"
     )

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from storescp_cfn.marketplace.errors import BadInputError
+from storescp_cfn.template.release import MARKETPLACE_REGISTRY
 
 # Every string of the Catalog has to begin with something visible.
 VISIBLE_START = r"\S[\S\s]*"
 # A tag as the OCI distribution specification has it; the Catalog refuses `latest`.
-REGISTRY = "709825985650.dkr.ecr.us-east-1.amazonaws.com"
 IMAGE_URI = (
-    re.escape(REGISTRY)
+    re.escape(MARKETPLACE_REGISTRY)
     + r"/[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)+:(?!latest\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 )
 URL = r"https?://(www\.)?[-a-zA-Z0-9@:%._+~#=]{1,256}\.[a-zA-Z0-9()]{2,63}\b([-a-zA-Z0-9()@:%_+.~#?&/=, ]*)"

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from storescp_cfn.marketplace.errors import BadInputError
+from storescp_cfn.template import regions
 
 # The Catalog asks for fewer than 256 characters in a deployment resource's URL (INVALID_RESOURCE_URL).
 MAXIMUM_LINK_CHARACTERS = 255
 MAXIMUM_LINKS = 4
 # One Region for the template's bucket, so that the link can name the bucket's own endpoint.
 BUCKET_REGION = "us-east-1"
-# AWS HealthImaging is in these five (cfn-lint 1.58 has AWS::HealthImaging::Datastore in no other).
-HEALTHIMAGING_REGIONS = {
+# As AWS names the Regions that have HealthImaging.
+REGION_NAMES = {
     "us-east-1": "N. Virginia",
     "us-west-2": "Oregon",
     "ap-southeast-2": "Sydney",
@@ -40,7 +41,7 @@ def quick_create_url(
 
     Args:
         template: `https://` URL of the template in S3.
-        region: where the stack is to be created; one of HEALTHIMAGING_REGIONS.
+        region: where the stack is to be created; one of those with HealthImaging.
         stack_name: what the form proposes.
         parameters: values that the form is filled with.
 
@@ -63,25 +64,23 @@ def quick_create_url(
 
 def require_region(region: str) -> None:
     """Raise BadInputError unless AWS HealthImaging is offered in the Region."""
-    if region not in HEALTHIMAGING_REGIONS:
-        raise BadInputError(
-            f"Region {region!r} has no AWS HealthImaging; allowed are {', '.join(HEALTHIMAGING_REGIONS)}."
-        )
+    if region not in regions.SUPPORTED:
+        raise BadInputError(f"Region {region!r} has no AWS HealthImaging; allowed are {', '.join(regions.SUPPORTED)}.")
 
 
-def deployment_resources(template: str, regions: tuple[str, ...]) -> list[dict[str, str]]:
-    """The listing's "Launch CloudFormation" links, one a Region.
+def deployment_resources(template: str, named: tuple[str, ...]) -> list[dict[str, str]]:
+    """The listing's "Launch CloudFormation" links, one per Region.
 
     Raises:
         BadInputError: more Regions than links are allowed, a Region twice, or a link that is too long.
     """
-    if not regions or len(regions) > MAXIMUM_LINKS or len(set(regions)) < len(regions):
+    if not named or len(named) > MAXIMUM_LINKS or len(set(named)) < len(named):
         raise BadInputError(
             f"A version carries links to 1 to {MAXIMUM_LINKS} different Regions; "
-            f"--region names {', '.join(regions) or 'none'}."
+            f"--region names {', '.join(named) or 'none'}."
         )
     resources = []
-    for region in regions:
+    for region in named:
         url = quick_create_url(template, region)
         if len(url) > MAXIMUM_LINK_CHARACTERS:
             raise BadInputError(
@@ -89,7 +88,7 @@ def deployment_resources(template: str, regions: tuple[str, ...]) -> list[dict[s
                 f"{MAXIMUM_LINK_CHARACTERS}: take a bucket whose name is at least "
                 f"{len(url) - MAXIMUM_LINK_CHARACTERS} characters shorter."
             )
-        resources.append({"Name": f"Launch CloudFormation in {HEALTHIMAGING_REGIONS[region]} ({region})", "Url": url})
+        resources.append({"Name": f"Launch CloudFormation in {REGION_NAMES[region]} ({region})", "Url": url})
     return resources
 
 

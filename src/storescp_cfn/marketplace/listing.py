@@ -105,7 +105,7 @@ def usage_instructions(facts: Facts) -> str:
         fee="Software: by the hour for each running task, see the listing." if facts.paid else "Software: no charge.",
         region=facts.region,
         traffic=TYPICAL.words(),
-        monthly_usd=f"{facts.estimate.ours_usd:.0f}",
+        monthly_usd=f"{facts.estimate.this_product_usd:.0f}",
         as_of=facts.estimate.as_of,
         metering=", except usage metering with AWS Marketplace" if facts.paid else "",
     )

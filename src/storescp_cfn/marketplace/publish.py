@@ -19,7 +19,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError
 
-from storescp_cfn.marketplace import codes
+from storescp_cfn.marketplace import catalog_errors
 from storescp_cfn.marketplace.bundle import Bundle
 from storescp_cfn.marketplace.changeset import CATALOG, UNKNOWN_PRODUCT
 from storescp_cfn.marketplace.errors import BadInputError, MarketplaceError
@@ -41,7 +41,7 @@ FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 2.0, 30.0
 # Scanning takes minutes to hours (Catalog API, "Add a new version").
 PATIENCE_SECONDS = 12 * 3600.0
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ def connect() -> Clients:
     )
 
 
-def publish(
+def publish_bundle(
     bundle: Bundle,
     *,
     product_id: str | None,
     apply: bool,
     confirm: Callable[[str], None],
-    say: Say,
+    report: Report,
     clients: Clients | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
@@ -92,7 +92,7 @@ def publish(
         product_id: `prod-…`, when the bundle does not name it.
         apply: publish for good after validating.
         confirm: asked with the version before applying; raises to stop.
-        say: takes a line of progress.
+        report: takes a line of progress.
         clients, sleep: what tests replace.
 
     Returns:
@@ -107,20 +107,20 @@ def publish(
     product = request["ChangeSet"][0]["Entity"]["Identifier"]
     with _plain("Asking AWS who you are"):
         account = aws.sts.get_caller_identity()["Account"]
-    say(f"Account {account}, Catalog {CATALOG} in {CATALOG_REGION}, product {product}.")
-    publication = _Publication(aws.catalog, bundle, request, say, sleep)
+    report(f"Account {account}, Catalog {CATALOG} in {CATALOG_REGION}, product {product}.")
+    publication = _Publication(aws.catalog, bundle, request, report, sleep)
     if apply:
         known = publication.latest("APPLY")
         if known and known["Status"] in (*OPEN, "SUCCEEDED"):
-            say(f"Change set {known['ChangeSetId']} of this release was started before.")
+            report(f"Change set {known['ChangeSetId']} of this release was started before.")
             return publication.follow(known["ChangeSetId"], "APPLY")
     check_version(aws.catalog, product, bundle.version)
     for uri in bundle.images:
-        say(f"Image {uri} is {check_image(aws.ecr, uri)}.")
-    upload_template(aws, bundle, say)
+        report(f"Image {uri} is {check_image(aws.ecr, uri)}.")
+    upload_template(aws, bundle, report)
     for region in bundle.regions:
         validate_template(aws.cloudformation(region), bundle.template_url, region)
-    say(f"CloudFormation accepts the template in {', '.join(bundle.regions)}.")
+    report(f"CloudFormation accepts the template in {', '.join(bundle.regions)}.")
     change_set = publication.run("VALIDATE")
     if apply:
         confirm(bundle.version)
@@ -221,7 +221,7 @@ def _manifests(uri: str, index: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def upload_template(aws: Clients, bundle: Bundle, say: Say) -> None:
+def upload_template(aws: Clients, bundle: Bundle, report: Report) -> None:
     """Put the template at its own key, once and for all, and read it back as a buyer would.
 
     Raises:
@@ -243,7 +243,7 @@ def upload_template(aws: Clients, bundle: Bundle, say: Say) -> None:
             # 412: the key is taken. 409: somebody else is writing it now. What is there decides.
             if error.response["ResponseMetadata"]["HTTPStatusCode"] not in (409, 412):
                 raise
-            say("The template was uploaded before.")
+            report("The template was uploaded before.")
     try:
         with _plain(f"Reading {bundle.template_url} back"):
             there = aws.s3_anonymous.get_object(**place)["Body"].read()
@@ -256,7 +256,7 @@ def upload_template(aws: Clients, bundle: Bundle, say: Say) -> None:
         raise MarketplaceError(
             f"{bundle.template_url} holds other bytes than this release's template; nothing was overwritten."
         )
-    say(f"Template {bundle.template_url} is public and the release's own.")
+    report(f"Template {bundle.template_url} is public and the release's own.")
 
 
 def validate_template(cloudformation: Any, url: str, region: str) -> None:
@@ -272,7 +272,7 @@ class _Publication:
     catalog: Any
     bundle: Bundle
     request: dict[str, Any]
-    say: Say
+    report: Report
     sleep: Callable[[float], None]
 
     def name(self, intent: str) -> str:
@@ -301,7 +301,7 @@ class _Publication:
         """Start the change set, or take up the one that an interrupted run started, and follow it."""
         before = self.history(intent)
         if before and before[0]["Status"] in OPEN:
-            self.say(f"{intent}: change set {before[0]['ChangeSetId']} of an earlier run is still open.")
+            self.report(f"{intent}: change set {before[0]['ChangeSetId']} of an earlier run is still open.")
             return self.follow(before[0]["ChangeSetId"], intent)
         with _plain(f"Starting the change set with intent {intent}"):
             change_set: str = self.catalog.start_change_set(
@@ -309,7 +309,7 @@ class _Publication:
                 Intent=intent,
                 ClientRequestToken=self.token(intent, len(before)),
             )["ChangeSetId"]
-        self.say(f"{intent}: change set {change_set} started.")
+        self.report(f"{intent}: change set {change_set} started.")
         return self.follow(change_set, intent)
 
     def token(self, intent: str, attempt: int) -> str:
@@ -325,7 +325,7 @@ class _Publication:
                 answer = self.catalog.describe_change_set(Catalog=CATALOG, ChangeSetId=change_set)
             status = answer["Status"]
             if status != shown:
-                self.say(f"{intent}: {status}")
+                self.report(f"{intent}: {status}")
                 shown = status
             if status == "SUCCEEDED":
                 return change_set
@@ -345,12 +345,12 @@ def _failure(answer: dict[str, Any], intent: str) -> str:
     if answer["Status"] == "CANCELLED":
         return f"{intent}: change set {change_set} was cancelled; run the same command again to start anew."
     errors = [
-        codes.explain(error.get("ErrorCode", "UNKNOWN"), error.get("ErrorMessage", ""))
+        catalog_errors.explain(error.get("ErrorCode", "UNKNOWN"), error.get("ErrorMessage", ""))
         for change in answer.get("ChangeSet", ())
         for error in change.get("ErrorDetailList", ())
     ]
     failure = answer.get("FailureCode", "")
-    meaning = codes.FAILURE_CODES.get(failure, "no reason is given")
+    meaning = catalog_errors.FAILURE_CODES.get(failure, "no reason is given")
     if not errors and answer.get("FailureDescription"):
         errors = [f"Marketplace said: {answer['FailureDescription'].rstrip('.')}."]
     return "\n".join([f"{intent}: change set {change_set} failed ({failure or 'no code'}: {meaning}).", *errors])
@@ -363,7 +363,7 @@ def _plain(doing: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code, said = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-        words = codes.CALL_ERRORS.get(code, "AWS refused")
+        words = catalog_errors.CALL_ERRORS.get(code, "AWS refused")
         raise MarketplaceError(f"{doing}: {words} ({code}: {said.strip().rstrip('.')}).") from error
     except NoCredentialsError as error:
         raise MarketplaceError(

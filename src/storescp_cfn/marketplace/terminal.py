@@ -30,21 +30,21 @@ def _table(found: Estimate, plain: bool) -> Table:
     table = Table(box=None, pad_edge=False) if plain else Table()
     for heading in ("Service", "Unit"):
         table.add_column(heading)
-    for heading in ("USD a unit", "Ours", "USD", "One job an image", "USD"):
+    for heading in ("USD per unit", "This product", "USD", "One job per image", "USD"):
         table.add_column(heading, justify="right", no_wrap=True)
     for line in found.lines:
-        if line.ours or line.theirs:
+        if line.this_product or line.job_per_image:
             table.add_row(
                 line.service,
                 line.unit,
                 line.price_words(),
-                f"{line.ours:,.0f}",
-                f"{line.ours_usd:,.2f}",
-                f"{line.theirs:,.0f}",
-                f"{line.theirs_usd:,.2f}",
+                f"{line.this_product:,.0f}",
+                f"{line.this_product_usd:,.2f}",
+                f"{line.job_per_image:,.0f}",
+                f"{line.job_per_image_usd:,.2f}",
             )
     table.add_section()
-    table.add_row("Total", "", "", "", f"{found.ours_usd:,.2f}", "", f"{found.theirs_usd:,.2f}")
+    table.add_row("Total", "", "", "", f"{found.this_product_usd:,.2f}", "", f"{found.job_per_image_usd:,.2f}")
     return table
 
 

@@ -56,44 +56,6 @@ CHANGE_ERRORS: dict[str, str] = {
     "--provenance=false --sbom=false and push it again",
 }
 
-# Documented for the same change type, but for Helm charts and EKS add-ons, which this product does not deliver.
-OTHER_DELIVERY_METHODS = (
-    "DUPLICATE_ADDON_NAME",
-    "DUPLICATE_ENVIRONMENT_OVERRIDE_PARAMETER_KEY",
-    "DUPLICATE_KUBERNETES_VERSIONS",
-    "DUPLICATE_OVERRIDE_PARAMETER_KEYS",
-    "DUPLICATE_SUPPORTED_ARCHITECTURES",
-    "INCOMPATIBLE_ADDON_NAME",
-    "INCOMPATIBLE_ADDON_NAMESPACE",
-    "INCOMPATIBLE_ADDON_TYPE",
-    "INCOMPATIBLE_HELM_OBJECTS",
-    "INVALID_ADDON_NAME",
-    "INVALID_ADDON_NAMESPACE",
-    "INVALID_ADDON_NAME_PATTERN",
-    "INVALID_ADDON_TYPE",
-    "INVALID_ADDON_VERSION_PATTERN",
-    "INVALID_ARCHITECTURE",
-    "INVALID_DEPENDENT_HELM_CHARTS",
-    "INVALID_ENVIRONMENT_OVERRIDE_PARAMETER_VALUE",
-    "INVALID_HELM_CHART",
-    "INVALID_HELM_CHART_IMAGES",
-    "INVALID_HELM_CHART_URI",
-    "INVALID_HELM_LINT",
-    "INVALID_HELM_OBJECTS",
-    "INVALID_HELM_SENSITIVE_CONFIG",
-    "INVALID_HELM_TEMPLATE",
-    "INVALID_HELM_UNDECLARED_IMAGES",
-    "INVALID_KUBERNETES_VERSION",
-    "INVALID_NAMESPACE",
-    "INVALID_RELEASE_NAME",
-    "INVALID_VISIBILITY_STATE",
-    "NO_LICENSE_SECRET_KEYS",
-    "NO_SERVICE_ACCOUNT_CONFIGURATION",
-    "OVERRIDE_PARAMETER_KEYS_CONTAINS_RESERVED_PARAMETER_KEYS",
-    "OVERRIDE_PARAMETER_KEYS_CONTAINS_SPECIAL_CHARS",
-    "TOO_MANY_EKS_ADDON_DELIVERY_OPTIONS",
-)
-
 FAILURE_CODES = {
     "CLIENT_ERROR": "the request has to be mended",
     "SERVER_FAULT": "the fault is Marketplace's; run the same command again later",
@@ -125,7 +87,5 @@ CALL_ERRORS: dict[str, str] = {
 def explain(code: str, message: str) -> str:
     """One sentence for an error that a change set ended with: the plain words, and what the Catalog said."""
     words = CHANGE_ERRORS.get(code)
-    if words is None and code in OTHER_DELIVERY_METHODS:
-        words = f"this concerns Helm charts or EKS add-ons, which this product does not deliver: {_EDITED}"
     said = message.strip().rstrip(".")
     return f"{code}: {words or 'the Catalog has no documented meaning for it'}. Marketplace said: {said}."

@@ -5,9 +5,11 @@ The base image's own packages are not in here: they are listed from the built im
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -51,46 +53,52 @@ def locked(requirements: str) -> tuple[Dependency, ...]:
 
 
 def bill_of_materials(
-    version: str, timestamp: str, importer_sha256: str, dependencies: tuple[Dependency, ...]
+    version: str, timestamp: str, functions: Mapping[str, bytes], dependencies: tuple[Dependency, ...]
 ) -> dict[str, Any]:
     """A CycloneDX 1.6 document.
 
     Args:
         version: the release's.
         timestamp: RFC 3339, of the commit, so that two runs give the same bytes.
-        importer_sha256: of the function's source.
+        functions: sources of the Lambda functions that the template carries, by file name.
         dependencies: of the receiver's image.
     """
-    root, receiver, importer = (f"storescp-cfn@{version}", f"storescp@{version}", f"storescp-importer@{version}")
-    ours = {"licenses": [{"license": {"id": "Apache-2.0"}}], "version": version}
+    root, receiver = f"storescp-cfn@{version}", f"storescp@{version}"
+    own = {"licenses": [{"license": {"id": "Apache-2.0"}}], "version": version}
+    carried = [_function(name, source, own) for name, source in functions.items()]
+    serial = hashlib.sha256("".join(json.dumps(each) for each in carried).encode()).hexdigest()
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'{root} {timestamp} {importer_sha256}')}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'{root} {timestamp} {serial}')}",
         "version": 1,
         "metadata": {
             "timestamp": timestamp,
-            "component": {"type": "application", "bom-ref": root, "name": "storescp-cfn", **ours},
+            "component": {"type": "application", "bom-ref": root, "name": "storescp-cfn", **own},
         },
         "components": [
-            {"type": "container", "bom-ref": receiver, "name": "storescp", **ours},
-            {
-                "type": "application",
-                "bom-ref": importer,
-                "name": "storescp-importer",
-                "hashes": [{"alg": "SHA-256", "content": importer_sha256}],
-                "description": "Runs on AWS Lambda's Python, with the boto3 of that runtime",
-                **ours,
-            },
+            {"type": "container", "bom-ref": receiver, "name": "storescp", **own},
+            *carried,
             *(_component(dependency) for dependency in dependencies),
         ],
         "dependencies": [
-            {"ref": root, "dependsOn": [receiver, importer]},
+            {"ref": root, "dependsOn": [receiver, *(each["bom-ref"] for each in carried)]},
             {"ref": receiver, "dependsOn": [dependency.purl for dependency in dependencies]},
-            {"ref": importer, "dependsOn": []},
+            *({"ref": each["bom-ref"], "dependsOn": []} for each in carried),
             *({"ref": dependency.purl, "dependsOn": []} for dependency in dependencies),
         ],
+    }
+
+
+def _function(name: str, source: bytes, own: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "application",
+        "bom-ref": f"{name}@{own['version']}",
+        "name": name,
+        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(source).hexdigest()}],
+        "description": "Runs on AWS Lambda's Python, with the boto3 of that runtime",
+        **own,
     }
 
 

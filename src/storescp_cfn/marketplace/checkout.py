@@ -40,7 +40,7 @@ class Checkout:
             raise BadInputError(f"{name} of the checkout cannot be read: {error.strerror}.") from error
 
 
-def checkout(root: Path, version: str) -> Checkout:
+def read_checkout(root: Path, version: str) -> Checkout:
     """Look at a checkout.
 
     Raises:
