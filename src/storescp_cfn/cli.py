@@ -184,9 +184,10 @@ def estimate(studies_per_day: float, images_per_study: float, image_mb: float, r
 
 
 def _add_account_commands() -> None:
-    from storescp_cfn.commands import asking
+    from storescp_cfn.commands import asking, quarantine
 
-    main.add_command(asking.status)
+    for command in (asking.status, quarantine.quarantine, quarantine.warnings):
+        main.add_command(command)
 
 
 _add_account_commands()

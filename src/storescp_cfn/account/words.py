@@ -8,7 +8,7 @@ def counted(number: int, thing: str) -> str:
     if number == 1:
         return f"1 {thing}"
     noun, space, rest = thing.partition(" ")
-    plural = noun[:-1] + "ies" if noun.endswith("dy") else noun + ("es" if noun.endswith(("ch", "s")) else "s")
+    plural = noun[:-1] + "ies" if noun.endswith(("dy", "ry")) else noun + ("es" if noun.endswith(("ch", "s")) else "s")
     return f"{number} {plural}{space}{rest}"
 
 
