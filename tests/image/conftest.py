@@ -59,7 +59,7 @@ def task(image: str) -> Iterator[Task]:
 
 
 @dataclass(frozen=True)
-class Running:
+class RunningTask:
     """One container of the task, and the port it listens on."""
 
     task: Task
@@ -68,7 +68,7 @@ class Running:
 
 
 @pytest.fixture
-def running(task: Task) -> Iterator[Running]:
+def running(task: Task) -> Iterator[RunningTask]:
     port = free_port()
     with task.start(port) as container:
-        yield Running(task, container, port)
+        yield RunningTask(task, container, port)
