@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from storescp.keys import INCOMING
-from storescp.s3.connection import ExchangeFailed
+from storescp.s3.connection import ExchangeFailed, TimeLimits
 from storescp.s3.credentials import Credentials, CredentialsUnavailable, find_source
 from storescp.s3.endpoint import Endpoint, find_endpoint
 from storescp.s3.fetch import encode_head
@@ -52,6 +52,7 @@ class Operation:
     status: int = 200
     is_success: Callable[[Response], bool] = lambda response: True
     body_limit: int = _MAXIMUM_ANSWER
+    is_patient: bool = False  # see `TimeLimits`
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,8 @@ class Bucket:
             headers["content-length"] = str(sum(map(len, operation.chunks)))
         head = encode_head(operation.method, f"{path}?{query}" if query else path, headers)
         reader = ResponseReader(operation.body_limit)
-        return await self._pool.exchange(head, operation.chunks, reader, self._try_seconds, deadline, is_fresh)
+        limits = TimeLimits(self._try_seconds, deadline, operation.is_patient)
+        return await self._pool.exchange(head, operation.chunks, reader, limits, is_fresh)
 
     async def _before_next_try(
         self, verdict: Verdict, code: str, keys: Keys | None, failures: int, deadline: float
@@ -280,6 +282,7 @@ class BucketUpload:
                 _CREATE_ONLY,
                 (memoryview(body.encode()),),
                 is_success=_is_completed,
+                is_patient=True,
             )
         )
         matched = _RESULT_ETAG.search(outcome.response.body)

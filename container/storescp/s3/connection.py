@@ -8,6 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from storescp.s3.response import MalformedResponse, Response, ResponseReader
@@ -30,6 +31,19 @@ class ExchangeFailed(Exception):
         self.is_stale = is_stale
 
 
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """When an exchange is given up.
+
+    At `deadline` (the loop's clock), and `try_seconds` after the last byte of the request was sent, or, if it
+    `is_patient`, after the last byte of the response was received: that of an operation which S3 keeps alive by spaces.
+    """
+
+    try_seconds: float
+    deadline: float
+    is_patient: bool = False
+
+
 class Connection:
     """A connected socket, plain or with TLS; one exchange at a time."""
 
@@ -46,8 +60,7 @@ class Connection:
         self._reader: ResponseReader | None = None
         self._future: asyncio.Future[Response] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._silence_seconds = 0.0
-        self._deadline = 0.0
+        self._limits = TimeLimits(0.0, 0.0)
         self._last_progress = 0.0
         loop.add_reader(self._descriptor, self._on_readable)
 
@@ -56,18 +69,16 @@ class Connection:
         head: bytes,
         chunks: Sequence[memoryview],
         reader: ResponseReader,
-        silence_seconds: float,
-        deadline: float,
+        limits: TimeLimits,
     ) -> Response:
         """Send a request and return the response.
 
-        It is given up when nothing moves for `silence_seconds`, and at `deadline` (the loop's clock).
         Raises `ExchangeFailed`; the connection is closed then, and when the caller is cancelled.
         """
         self._exchanges += 1
         self._unsent = [memoryview(head), *chunks]
         self._reader = reader
-        self._silence_seconds, self._deadline = silence_seconds, deadline
+        self._limits = limits
         self._last_progress = self._loop.time()
         future: asyncio.Future[Response] = self._loop.create_future()
         self._future = future
@@ -99,7 +110,7 @@ class Connection:
 
     def _watch(self) -> None:
         now = self._loop.time()
-        due = min(self._last_progress + self._silence_seconds, self._deadline)
+        due = min(self._last_progress + self._limits.try_seconds, self._limits.deadline)
         if now >= due:
             self._fail("TimedOut")
         else:
@@ -173,7 +184,8 @@ class Connection:
         if reader is None:  # nobody has asked: the server closes, or says something we do not understand
             self.close()
             return
-        self._last_progress = self._loop.time()
+        if self._limits.is_patient:
+            self._last_progress = self._loop.time()
         try:
             response = reader.feed(_READ_BUFFER[:count]) if count else reader.end()
         except MalformedResponse:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from storescp.s3.connection import ExchangeFailed, connect
+from storescp.s3.connection import ExchangeFailed, TimeLimits, connect
 from storescp.s3.response import ResponseReader
 
 _SECONDS: Final = 5.0
@@ -31,7 +31,7 @@ async def fetch(loop: asyncio.AbstractEventLoop, method: str, url: str, headers:
         if method == "PUT":
             lines["content-length"] = "0"
         head = encode_head(method, target, lines)
-        response = await connection.exchange(head, (), ResponseReader(_MAXIMUM_BODY), _SECONDS, deadline)
+        response = await connection.exchange(head, (), ResponseReader(_MAXIMUM_BODY), TimeLimits(_SECONDS, deadline))
     finally:
         connection.close()
     if response.status != 200:

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Final
 
-from storescp.s3.connection import Connection, connect
+from storescp.s3.connection import Connection, TimeLimits, connect
 from storescp.s3.response import Response, ResponseReader
 
 MAXIMUM_CONNECTIONS: Final = 384
@@ -36,18 +36,17 @@ class ConnectionPool:
         head: bytes,
         chunks: Sequence[memoryview],
         reader: ResponseReader,
-        silence_seconds: float,
-        deadline: float,
+        limits: TimeLimits,
         is_fresh: bool = False,
     ) -> Response:
         """Exchange a request for a response over one connection, a new one if `is_fresh`. Raises `ExchangeFailed`."""
         async with self._slots:
             connection = None if is_fresh else self._take_idle()
             if connection is None:
-                connection = await connect(self._loop, *self._address, deadline)
+                connection = await connect(self._loop, *self._address, limits.deadline)
             self._in_use.add(connection)
             try:
-                return await connection.exchange(head, chunks, reader, silence_seconds, deadline)
+                return await connection.exchange(head, chunks, reader, limits)
             finally:
                 self._in_use.discard(connection)
                 self._keep(connection)
