@@ -230,3 +230,13 @@ def test_each_module_has_its_test() -> None:
 
 def test_each_test_says_what_it_is_about() -> None:
     assert [path for path, line in described_by_tests().items() if not line] == []
+
+
+# --- Documentation --------------------------------------------------------------------------------------------
+
+
+def test_every_module_that_the_api_pages_name_exists() -> None:
+    known = {module.name for module in modules()}
+    pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs/api").glob("*.md"))
+    named = re.findall(r"automodule:: (\S+)", pages)
+    assert named and [name for name in named if name not in known] == []

@@ -39,7 +39,7 @@ class Limit:
         minimum: the same, at least.
         pattern: what the whole string has to match.
         allowed: the words that a string may be.
-        unique: the items of a list must differ (the Catalog's DUPLICATE_… errors).
+        unique: the items of a list must differ (the Catalog's errors that begin with DUPLICATE).
         required: the field must be there.
         total_maximum: characters of all items of a list together.
     """
