@@ -136,7 +136,12 @@ def package(
 
 @main.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=Path("dist"))
-@click.option("--validate/--apply", "validate", default=True, help="Only ask (default), or publish for good.")
+@click.option(
+    "--validate/--apply",
+    "validate",
+    default=True,
+    help="Upload the template and ask AWS (default), or publish for good.",
+)
 @click.option("--product-id", metavar="prod-…", help="The Marketplace product, if the bundle does not name it.")
 @click.option("--yes", is_flag=True, help="Publish without asking.")
 def publish(folder: Path, validate: bool, product_id: str | None, yes: bool) -> None:
@@ -163,8 +168,10 @@ def launch_url(template_url: str, region: str, stack_name: str, parameters: tupl
     """Print the link that opens CloudFormation's form with the template."""
     with _one_sentence():
         from storescp_cfn.marketplace import links
+        from storescp_cfn.template import render
 
-        click.echo(links.quick_create_url(template_url, region, stack_name, links.values(parameters)))
+        filled = links.values(parameters, render().to_dict()["Parameters"])
+        click.echo(links.quick_create_url(template_url, region, stack_name, filled))
 
 
 @main.command()

@@ -127,6 +127,15 @@ def test_launch_url_prints_the_link_or_a_sentence(pristine: Path) -> None:
         (("--template-url", "https://example.org/t.yaml"), "is not one of S3"),
         (("--template-url", template, "--region", "mars-1"), "Region 'mars-1' has no AWS HealthImaging"),
         (("--template-url", template, "--param", "SCPPort"), "--param 'SCPPort' is not NAME=VALUE"),
+        (
+            ("--template-url", template, "--param", "ScpPort=104"),
+            "no parameter of the template; did you mean SCPPort?",
+        ),
+        (
+            ("--template-url", template, "--param", "SCPPort=104", "--param", "SCPPort=105"),
+            "--param SCPPort is given twice: '104' and '105'.",
+        ),
+        (("--template-url", template, "--param", "SCPPort=99999"), "--param SCPPort='99999' is not allowed: "),
     ):
         refused = run("launch-url", *arguments)
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +201,10 @@ FIVE_REGIONS = tuple(part for region in regions.SUPPORTED for part in ("--region
 BAD = {
     "a version that is none": (("--version", "1.2"), "Version '1.2' is not MAJOR.MINOR.PATCH"),
     "a version with a v": (("--version", "v1.2.0"), "Version 'v1.2.0' is not MAJOR.MINOR.PATCH"),
-    "a version without notes": (("--version", "9.9.9"), "CHANGELOG.md has no notes below a heading '## 9.9.9'"),
+    "a version without notes": (
+        ("--version", "9.9.9", "--image", f"{REGISTRY}/acme/storescp:9.9.9"),
+        "CHANGELOG.md has no notes below a heading '## 9.9.9'",
+    ),
     "an image tagged latest": (("--image", f"{REGISTRY}/acme/storescp:latest"), "is tagged `latest`, which AWS"),
     "an image without a tag": (("--image", f"{REGISTRY}/acme/storescp"), "is not 709825985650"),
     "an image elsewhere": (("--image", "docker.io/acme/storescp:1.2.0"), "is not in AWS Marketplace's registry"),
@@ -207,6 +212,12 @@ BAD = {
         ("--image", "111122223333.dkr.ecr.us-east-1.amazonaws.com/acme/storescp:1.2.0"),
         "is not in AWS Marketplace's registry",
     ),
+    "an image of another version": (
+        ("--image", f"{REGISTRY}/acme/storescp:1.1.0"),
+        r"is tagged 1\.1\.0, but the version is 1\.2\.0: push it under its version",
+    ),
+    "a repository that AWS refuses": (("--image", f"{REGISTRY}/acme/-store..scp:1.2.0"), "is not 709825985650"),
+    "a prerelease": (("--version", "1.2.0-rc.1"), "is not MAJOR.MINOR.PATCH"),
     "an image twice": (("--image", IMAGE, "--image", IMAGE), "ContainerImages names something twice"),
     "a bucket with capitals": (("--template-bucket", "Acme"), "is not a bucket's name"),
     "a bucket with a dot": (("--template-bucket", "acme.storescp"), "has a dot, with which https:// does not work"),
@@ -220,7 +231,7 @@ BAD = {
         "links to 1 to 4 different Regions",
     ),
     "a Region twice": (("--region", "eu-west-1", "--region", "eu-west-1"), "links to 1 to 4 different Regions"),
-    "a product id that is none": (("--product-id", "abc"), "Product id 'abc' is not prod-"),
+    "a product id that is none": (("--product-id", "abc"), "Product id 'abc' is not prod- and 13 or 25"),
     "a product code that is none": (("--product-code", "a b"), "Product code 'a b' is not one of AWS Marketplace"),
 }
 
@@ -288,20 +299,77 @@ def test_a_template_over_one_megabyte_is_refused(checkout: Path, monkeypatch: py
     refused(checkout, r"The template is \d+ bytes long; CloudFormation's limit is 1000")
 
 
-def test_a_folder_with_other_files_is_never_replaced(pristine: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(BadInputError, match="holds other files than a release"):
-        bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), pristine, tmp_path)
-    assert bytes_below(tmp_path) == {"thesis.txt": b"years of work"}
+def packaged(checkout: Path, output: Path) -> bundle.Bundle:
+    return bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), checkout, output)
+
+
+def lay_thesis(dist: Path) -> None:
+    (dist / "thesis.txt").write_text("years of work")
+
+
+def lay_checksums(dist: Path) -> None:
+    lay_thesis(dist)
+    (dist / "SHA256SUMS").write_text("")
+
+
+def lay_link(dist: Path) -> None:
+    (dist / "work").symlink_to(dist.parent)
+
+
+def edit_notes(dist: Path) -> None:
+    (dist / "release-notes.md").write_text("an evening's work")
+
+
+FOREIGN = {
+    "another file": (False, lay_thesis, "SHA256SUMS"),
+    "another file beside a checksum file": (False, lay_checksums, "is no list of checksums"),
+    "a file added to a release": (True, lay_thesis, "thesis.txt was added"),
+    "a link added to a release": (True, lay_link, "work was added"),
+    "a file of the release that somebody edited": (True, edit_notes, "release-notes.md in .* was changed"),
+}
+
+
+@pytest.mark.parametrize(("after_a_release", "lay", "why"), FOREIGN.values(), ids=FOREIGN.keys())
+def test_what_is_not_a_release_as_packaged_is_never_replaced(
+    after_a_release: bool, lay: Callable[[Path], None], why: str, pristine: Path, tmp_path: Path
+) -> None:
+    """A folder with somebody's files was deleted because a file called SHA256SUMS lay in it."""
+    dist = tmp_path / "dist"
+    if after_a_release:
+        packaged(pristine, dist)
+    else:
+        dist.mkdir()
+    lay(dist)
+    before = bytes_below(dist)
+    with pytest.raises(BadInputError, match=f"holds something else than a release as it was packaged .*{why}"):
+        packaged(pristine, dist)
+    assert bytes_below(dist) == before
 
 
 def test_an_earlier_release_is_replaced_whole(pristine: Path, tmp_path: Path) -> None:
-    request = ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp")
-    bundle.package(request, pristine, tmp_path / "dist")
-    (tmp_path / "dist/stray.txt").write_text("left over")
-    bundle.package(request, pristine, tmp_path / "dist")
+    packaged(pristine, tmp_path / "dist")
+    packaged(pristine, tmp_path / "dist")
     assert set(bytes_below(tmp_path / "dist")) == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["dist"]
+
+
+@pytest.mark.parametrize("sums", [b"", b"\xff\xfe\x00", b"no checksum\n"])
+def test_a_checksum_file_that_is_none_is_one_sentence(sums: bytes, release: bundle.Bundle, tmp_path: Path) -> None:
+    dist = Path(shutil.copytree(release.folder, tmp_path / "dist"))
+    (dist / "SHA256SUMS").write_bytes(sums)
+    with pytest.raises(BadInputError, match=r"holds no release \(SHA256SUMS is n.*\): run `package` first"):
+        bundle.load(dist)
+
+
+def test_a_git_error_is_a_sentence_and_not_a_list(checkout: Path) -> None:
+    (checkout / ".git/HEAD").write_text("nonsense")
+    with pytest.raises(BadInputError, match=r"git status failed in \S+: fatal: [^\[\]]+$"):
+        packaged(checkout, checkout.parent / "dist")
+
+
+def test_a_heading_in_a_code_fence_does_not_end_the_notes() -> None:
+    notes = "Run:\n\n```\n## not a heading\nmake demo\n```\n\nand see."
+    assert release_notes(f"# Changelog\n\n## 1.2.0\n\n{notes}\n\n## 1.1.0\n\n- b\n", "1.2.0") == notes
 
 
 @pytest.mark.parametrize("heading", ["## 1.2.0", "## [1.2.0] - 2026-12-01", "## v1.2.0 (2026-12-01)"])
@@ -319,7 +387,7 @@ def test_notes_are_found_below_the_usual_headings(heading: str) -> None:
     [
         ("1.2.0", True),
         ("0.0.1", True),
-        ("1.2.0-rc.1", True),
+        ("1.2.0-rc.1", False),
         ("01.2.0", False),
         ("1.2.0+build", False),
         ("1.2.0\n", False),

@@ -278,7 +278,7 @@ def test_the_product_may_be_named_at_last(aws: stub.Aws, bring: Publish, release
         bring(anonymous)
     bring(anonymous, product_id=stub.PRODUCT)
     assert aws.change_sets[0].request["ChangeSet"][0]["Entity"]["Identifier"] == stub.PRODUCT
-    with pytest.raises(MarketplaceError, match="is for product prod-abcd1234, not for prod-zzzz9999"):
+    with pytest.raises(MarketplaceError, match="is for product prod-abcd1234efgh5, not for prod-zzzz9999"):
         bring(product_id="prod-zzzz9999")
 
 
@@ -358,6 +358,12 @@ def test_without_credentials_there_is_one_sentence(aws: stub.Aws, release: Bundl
     assert ended.returncode == 1
     what = "there are no AWS credentials; set AWS_PROFILE or log in to the seller account"
     assert ended.stderr == f"Error: Asking AWS who you are: {what}.\n"
+
+
+def test_a_profile_that_does_not_exist_is_one_sentence(aws: stub.Aws, release: Bundle, pristine: Path) -> None:
+    ended = command(pristine, aws.environment() | {"AWS_PROFILE": "nope"})("publish", str(release.folder))
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: Reading the AWS configuration: The config profile (nope) could not be found.\n"
 
 
 def test_apply_without_a_terminal_needs_yes(aws: stub.Aws, release: Bundle, pristine: Path) -> None:

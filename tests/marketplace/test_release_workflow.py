@@ -20,7 +20,7 @@ RELEASE = {
     "REPOSITORY": "709825985650.dkr.ecr.us-east-1.amazonaws.com/acme/storescp",
     "TEMPLATE_BUCKET": "acme-storescp",
     "REGIONS": "us-east-1 eu-west-1",
-    "PRODUCT_ID": "prod-abcd1234",
+    "PRODUCT_ID": "prod-abcd1234efgh5",
     "BASE": "docker.io/library/python@sha256:0",
 }
 
@@ -88,7 +88,7 @@ def test_package_and_publish_get_what_the_workflow_knows() -> None:
     command = dry_run("package")
     assert f'storescp-cfn package --version "1.2.0" --image "{RELEASE["REPOSITORY"]}:1.2.0"' in command
     assert (
-        '--template-bucket "acme-storescp" --region us-east-1 --region eu-west-1 --product-id "prod-abcd1234"'
+        '--template-bucket "acme-storescp" --region us-east-1 --region eu-west-1 --product-id "prod-abcd1234efgh5"'
         in command
     )
     assert "storescp-cfn publish dist/ --validate" in dry_run("publish-validate")

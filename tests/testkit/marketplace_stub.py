@@ -26,7 +26,7 @@ from botocore.validate import ParamValidator
 
 REGISTRY = "709825985650.dkr.ecr.us-east-1.amazonaws.com"
 ACCOUNT = "111122223333"
-PRODUCT = "prod-abcd1234"
+PRODUCT = "prod-abcd1234efgh5"
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 # The signing name of each service, and the name that botocore has for its model.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from storescp_cfn.template import Release, reference, regions, render
 
 # CloudFormation quotas: a template in S3 may have 1 MB.
 MAXIMUM_TEMPLATE_BYTES = 1_000_000
-CHECKSUMS = "SHA256SUMS"
+CHECKSUMS, MANIFEST = "SHA256SUMS", "release.json"
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def contents(request: ReleaseRequest, checkout: Checkout) -> dict[str, bytes]:
         **_cost(template),
         **_listing(request, checkout, template, url),
     }
-    files["release.json"] = _json(
+    files[MANIFEST] = _json(
         {
             "schema": 1,
             "version": request.version,
@@ -125,14 +126,8 @@ def load(folder: Path) -> Bundle:
     Raises:
         BadInputError: it is not one, or a file is missing, added or changed.
     """
-    try:
-        sums = (folder / CHECKSUMS).read_text("utf-8")
-    except OSError as error:
-        raise BadInputError(
-            f"{folder} holds no release ({CHECKSUMS}: {error.strerror}): run `package` first."
-        ) from error
-    expected = {name: digest for digest, _, name in (line.partition("  ") for line in sums.splitlines())}
-    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {CHECKSUMS}
+    sums, expected = _read_checksums(folder)
+    found = set(_entries(folder)) - {CHECKSUMS}
     for name in sorted(found ^ set(expected)):
         raise BadInputError(
             f"{name} was {'added to' if name in found else 'removed from'} {folder}: run `package` again."
@@ -140,8 +135,31 @@ def load(folder: Path) -> Bundle:
     for name, digest in expected.items():
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
             raise BadInputError(f"{name} in {folder} was changed after `package` wrote it: run `package` again.")
-    manifest = json.loads((folder / "release.json").read_text("utf-8"))
+    if MANIFEST not in expected:
+        raise BadInputError(f"{folder} holds no release ({MANIFEST} is missing): run `package` first.")
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     return Bundle(folder, hashlib.sha256(sums.encode()).hexdigest(), manifest)
+
+
+def _read_checksums(folder: Path) -> tuple[str, dict[str, str]]:
+    """The checksum file's text, and the digest of each file that it names."""
+    try:
+        sums = (folder / CHECKSUMS).read_text("utf-8")
+    except OSError as error:
+        raise BadInputError(
+            f"{folder} holds no release ({CHECKSUMS}: {error.strerror}): run `package` first."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise BadInputError(f"{folder} holds no release ({CHECKSUMS} is not a text): run `package` first.") from error
+    matches = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in sums.splitlines()]
+    if not matches or None in matches:
+        raise BadInputError(f"{folder} holds no release ({CHECKSUMS} is no list of checksums): run `package` first.")
+    return sums, {match[2]: match[1] for match in matches if match}
+
+
+def _entries(folder: Path) -> list[str]:
+    """Whatever lies below the folder and is no folder itself; links too, wherever they lead."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
 
 
 def _picture(checkout: Checkout, template: Mapping[str, Any]) -> dict[str, bytes]:
@@ -208,10 +226,17 @@ def _json(value: Any) -> bytes:
 
 
 def _require_replaceable(output: Path) -> None:
-    if output.exists() and not output.is_dir():
+    """Only a release that is as it was packaged may be replaced: anything else may be somebody's work."""
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise BadInputError(f"{output} is not a folder: choose another --output.")
-    if output.is_dir() and any(output.iterdir()) and not (output / CHECKSUMS).is_file():
-        raise BadInputError(f"{output} holds other files than a release: empty it or choose another --output.")
+    if output.is_dir() and any(output.iterdir()):
+        try:
+            load(output)
+        except BadInputError as error:
+            raise BadInputError(
+                f"{output} holds something else than a release as it was packaged ({str(error).partition(':')[0]}): "
+                "empty it or choose another --output."
+            ) from error
 
 
 def _write(files: Mapping[str, bytes], output: Path) -> Bundle:

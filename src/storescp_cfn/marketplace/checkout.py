@@ -10,8 +10,9 @@ from pathlib import Path
 
 from storescp_cfn.marketplace.errors import BadInputError
 
-# https://semver.org, "Is there a suggested regular expression"; the plus sign is refused, for image tags have none.
-SEMANTIC_VERSION = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?"
+# https://semver.org, "Is there a suggested regular expression". Builds (+) are refused,
+# for image tags have none; prereleases (-), for AWS Marketplace takes no beta ("Container-based product requirements").
+SEMANTIC_VERSION = r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,26 @@ def require_version(version: str) -> None:
 
 
 def release_notes(changelog: str, version: str) -> str:
-    """The changelog's section of a version, without its heading.
+    """The changelog's section of a version, without its heading. A `## ` in a fenced block is no heading.
 
     Raises:
         BadInputError: there is none, or it is empty.
     """
-    match = re.search(rf"^## \[?v?{re.escape(version)}\]?(?=\s|$).*\n((?:(?!## ).*\n?)*)", changelog, re.MULTILINE)
-    notes = match[1].strip() if match else ""
-    if not notes:
+    heading = re.compile(rf"## \[?v?{re.escape(version)}\]?(?=\s|$)")
+    fence, inside, notes = "", False, []
+    for line in changelog.splitlines():
+        mark = re.match(r" {0,3}(```+|~~~+)", line)
+        if mark and (not fence or (line.strip().startswith(fence) and not line.strip().strip(fence[0]))):
+            fence = "" if fence else mark[1]
+        elif not fence and line.startswith("## "):
+            inside = heading.match(line) is not None
+            continue
+        if inside:
+            notes.append(line)
+    text = "\n".join(notes).strip()
+    if not text:
         raise BadInputError(f"CHANGELOG.md has no notes below a heading '## {version}': write them first.")
-    return notes
+    return text
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -91,11 +102,11 @@ def _git(root: Path, *arguments: str) -> str:
         raise BadInputError("git is not installed: a release is made from a git checkout.") from error
     except subprocess.CalledProcessError as error:
         raise BadInputError(
-            f"git {arguments[0]} failed in {root}: {error.stderr.strip().splitlines()[-1:]}."
+            f"git {arguments[0]} failed in {root}: {(error.stderr.strip().splitlines() or ['no reason given'])[-1]}"
         ) from error
     return ended.stdout
 
 
 def _utc() -> dict[str, str]:
-
+    """The environment that makes git speak the same everywhere."""
     return {**os.environ, "TZ": "UTC", "LC_ALL": "C"}

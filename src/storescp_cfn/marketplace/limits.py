@@ -18,9 +18,12 @@ from storescp_cfn.template.release import MARKETPLACE_REGISTRY
 # Every string of the Catalog has to begin with something visible.
 VISIBLE_START = r"\S[\S\s]*"
 # A tag as the OCI distribution specification has it; the Catalog refuses `latest`.
+# Amazon ECR, CreateRepository: words joined by single separators.
+REPOSITORY_WORD = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 IMAGE_URI = (
     re.escape(MARKETPLACE_REGISTRY)
-    + r"/[a-z0-9][a-z0-9._-]*(?:/[a-z0-9][a-z0-9._-]*)+:(?!latest\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
+    + rf"/{REPOSITORY_WORD}(?:/{REPOSITORY_WORD})+"
+    + r":(?!latest\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,127}"
 )
 URL = r"https?://(www\.)?[-a-zA-Z0-9@:%._+~#=]{1,256}\.[a-zA-Z0-9()]{2,63}\b([-a-zA-Z0-9()@:%_+.~#?&/=, ]*)"
 LOGO_URL = r"https://(www\.)?[-a-zA-Z0-9@._]{1,256}\.[a-zA-Z0-9()]{2,63}\b([-a-zA-Z0-9@_+./]*)"

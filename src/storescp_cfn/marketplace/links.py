@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from storescp_cfn.marketplace.errors import BadInputError
@@ -92,16 +94,32 @@ def deployment_resources(template: str, named: tuple[str, ...]) -> list[dict[str
     return resources
 
 
-def values(pairs: tuple[str, ...]) -> dict[str, str]:
+def values(pairs: tuple[str, ...], parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Read NAME=VALUE pairs.
 
+    pairs: as they were typed. parameters: the template's, by name.
+
     Raises:
-        BadInputError: a pair has no name or no equals sign, or names something that is no parameter of a template.
+        BadInputError: a pair has no equals sign, names no parameter or one twice, or its value is not allowed.
     """
-    found = {}
+    found: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z0-9]{1,255}", name):
-            raise BadInputError(f"--param {pair!r} is not NAME=VALUE with a name of letters and digits.")
+        if not equals:
+            raise BadInputError(f"--param {pair!r} is not NAME=VALUE.")
+        if name not in parameters:
+            close = difflib.get_close_matches(name, parameters, 1)
+            hint = f"; did you mean {close[0]}?" if close else "; docs/reference/parameters.md lists them all."
+            raise BadInputError(f"--param {name!r} is no parameter of the template{hint}")
+        if name in found:
+            raise BadInputError(f"--param {name} is given twice: {found[name]!r} and {value!r}.")
+        _require_allowed(name, value, parameters[name])
         found[name] = value
     return found
+
+
+def _require_allowed(name: str, value: str, parameter: Mapping[str, Any]) -> None:
+    allowed, pattern = parameter.get("AllowedValues"), parameter.get("AllowedPattern")
+    if (allowed and value not in allowed) or (pattern and not re.fullmatch(pattern, value)):
+        wanted = parameter.get("ConstraintDescription") or ", ".join(allowed or ())
+        raise BadInputError(f"--param {name}={value!r} is not allowed: {str(wanted).rstrip('.')}.")

@@ -58,7 +58,8 @@ class Clients:
 
 def connect() -> Clients:
     """Clients that retry what AWS lets one retry: throttling, its own faults, lost connections."""
-    session = boto3.session.Session()
+    with _plain("Reading the AWS configuration"):
+        session = boto3.session.Session()
     patient = Config(retries={"mode": "standard", "max_attempts": 6}, connect_timeout=10, read_timeout=60)
     anonymous = patient.merge(Config(signature_version=UNSIGNED))
 

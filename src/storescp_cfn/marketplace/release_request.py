@@ -10,7 +10,10 @@ from storescp_cfn.marketplace.errors import BadInputError
 from storescp_cfn.template.release import MARKETPLACE_REGISTRY
 
 BUCKET_NAME = r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-PRODUCT_ID = r"prod-[a-z0-9]{4,64}"
+# Catalog API shapes (e2fef22), UpdateVisibility: two lengths after `prod-`, and the form of a UUID.
+PRODUCT_ID = (
+    r"prod-[a-zA-Z0-9]{13}|prod-[a-zA-Z0-9]{25}|[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+)
 # RegisterUsage's own pattern.
 PRODUCT_CODE = r"[-a-zA-Z0-9/=:_.@]{1,255}"
 
@@ -42,6 +45,12 @@ class ReleaseRequest:
             raise BadInputError("No image is named: give --image at least once.")
         for image in self.images:
             _require_image(image)
+        tag = self.images[0].rpartition(":")[2]
+        if tag != self.version:
+            raise BadInputError(
+                f"Image {self.images[0]!r} is tagged {tag}, but the version is {self.version}: "
+                "push it under its version."
+            )
         if not re.fullmatch(BUCKET_NAME, self.template_bucket):
             raise BadInputError(
                 f"Template bucket {self.template_bucket!r} is not a bucket's name (3 to 63 of a-z 0-9 . -)."
@@ -54,7 +63,9 @@ class ReleaseRequest:
         for region in self.regions:
             links.require_region(region)
         if self.product_id != changeset.UNKNOWN_PRODUCT and not re.fullmatch(PRODUCT_ID, self.product_id):
-            raise BadInputError(f"Product id {self.product_id!r} is not prod- and letters or digits.")
+            raise BadInputError(
+                f"Product id {self.product_id!r} is not prod- and 13 or 25 letters or digits, nor a UUID."
+            )
         if self.product_code and not re.fullmatch(PRODUCT_CODE, self.product_code):
             raise BadInputError(
                 f"Product code {self.product_code!r} is not one of AWS Marketplace (letters and digits)."
