@@ -12,6 +12,7 @@ from ministack.services.cloudformation import engine
 
 from audit import modes
 from storescp_cfn.template import evaluation, fargate, parameters, patterns, regions
+from storescp_cfn.template.parameters import capacity
 from tests.testkit.template_values import BAD, FACTS, GOOD, TEMPLATE
 
 
@@ -51,7 +52,8 @@ def test_every_parameter_explains_itself(name: str) -> None:
     assert len(parameter["Description"]) >= 30
     assert re.search(r"[Ee]xample|Choose", parameter["ConstraintDescription"])
     if "Default" in parameter:
-        assert refused({name: str(parameter["Default"])}) == []
+        # A default may need an answer beside it, but is never wrong by itself.
+        assert not [r for r in refused({name: str(parameter["Default"])}) if r.startswith(name)]
 
 
 def test_an_open_network_is_refused_with_the_reason() -> None:
@@ -96,16 +98,24 @@ def rule_cases() -> list[tuple[str, dict[str, str], evaluation.Facts, str]]:
     )
     of_public = "Every subnet of PublicSubnetIDs must belong to the VPC of VpcID."
     zones = "PublicSubnetIDs needs two or more subnets, in different Availability Zones."
-    differ = "PublicSubnetIDs and PrivateSubnetIDs must name different subnets."
+    differ = "PublicSubnetIDs and PrivateSubnetIDs must name different subnets"
+    internet = {"LoadBalancerScheme": "internet-facing", "AllowUnencryptedInternet": "true"}
+    secret = modes.SECRET.format("certificate")
+    whole_pair = {"TLSCertificateSecretARN": secret, "TLSKeySecretARN": modes.SECRET.format("key")}
     return [
         ("a Region without HealthImaging", {}, replace(FACTS, region="eu-central-1"), "not in this Region"),
         ("a subnet of another VPC", {}, one_elsewhere, of_public),
         ("all subnets of another VPC", {"VpcID": "vpc-0ffffffff"}, FACTS, of_public),
         ("subnets in one zone", {}, one_zone, zones),
         ("a single subnet", {"PublicSubnetIDs": first_public}, FACTS, zones),
-        ("the same subnets twice", {"PrivateSubnetIDs": public}, FACTS, differ),
-        ("private subnets among the public", {"PublicSubnetIDs": f"{public},{private}"}, FACTS, differ),
-        ("public subnets among the private", {"PrivateSubnetIDs": f"{private},{public}"}, FACTS, differ),
+        ("the same subnets twice", {**internet, "PrivateSubnetIDs": public}, FACTS, differ),
+        ("private subnets among the public", {**internet, "PublicSubnetIDs": f"{public},{private}"}, FACTS, differ),
+        ("public subnets among the private", {**internet, "PrivateSubnetIDs": f"{private},{public}"}, FACTS, differ),
+        ("plain text over the internet", {"LoadBalancerScheme": "internet-facing"}, FACTS, "in plain text"),
+        ("a certificate without a key", {"TLSCertificateSecretARN": secret}, FACTS, "needs TLSKeySecretARN"),
+        ("a key without a certificate", {"TLSKeySecretARN": secret}, FACTS, "needs TLSCertificateSecretARN"),
+        ("a client CA alone", {"TLSClientCASecretARN": secret}, FACTS, "check the devices' certificates themselves"),
+        ("TLS twice", {**whole_pair, "TLSCertificateARN": modes.CERTIFICATE}, FACTS, "not both"),
         ("small processor, big memory", {"TaskCPU": "256", "TaskMemoryLimit": "4096"}, FACTS, "With TaskCPU 256,"),
         ("big processor, small memory", {"TaskCPU": "4096", "TaskMemoryLimit": "1024"}, FACTS, "With TaskCPU 4096,"),
         (
@@ -126,6 +136,29 @@ def rule_cases() -> list[tuple[str, dict[str, str], evaluation.Facts, str]]:
 @pytest.mark.parametrize(("what", "values", "facts", "sentence"), rule_cases(), ids=lambda v: str(v)[:30])
 def test_a_rule_refuses(what: str, values: dict[str, str], facts: evaluation.Facts, sentence: str) -> None:
     assert any(sentence in refusal for refusal in refused(values, facts)), what
+
+
+def test_an_internal_load_balancer_may_stand_in_the_private_subnets() -> None:
+    private = modes.EXAMPLE_NETWORK["PrivateSubnetIDs"]
+    assert refused({"LoadBalancerScheme": "internal", "PublicSubnetIDs": private}) == []
+
+
+@pytest.mark.parametrize("mode", modes.modes(), ids=lambda mode: mode.name)
+def test_every_mode_is_accepted(mode: modes.Mode) -> None:
+    assert refused(mode.parameters) == []
+
+
+def test_the_internet_is_accepted_with_tls_or_in_words_that_nobody_overlooks() -> None:
+    internet = {"LoadBalancerScheme": "internet-facing"}
+    pair = {
+        "TLSCertificateSecretARN": modes.SECRET.format("certificate"),
+        "TLSKeySecretARN": modes.SECRET.format("key"),
+    }
+    assert refused({**internet, "TLSCertificateARN": modes.CERTIFICATE}) == []
+    assert refused({**internet, **pair}) == []
+    assert refused({**internet, "AllowUnencryptedInternet": "true"}) == []
+    label = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterLabels"]["AllowUnencryptedInternet"]
+    assert "send patient data UNENCRYPTED over the internet?" in label["default"]
 
 
 @pytest.mark.parametrize("region", regions.SUPPORTED)
@@ -153,14 +186,14 @@ def test_exactly_the_fargate_pairs_are_accepted() -> None:
 def test_exactly_the_maxima_not_below_the_desired_count_are_accepted() -> None:
     accepted = {
         (desired, most)
-        for desired in range(1, parameters.MOST_DESIRED_TASKS + 1)
-        for most in range(1, parameters.MOST_TASKS + 1)
+        for desired in range(1, capacity.MOST_DESIRED_TASKS + 1)
+        for most in range(1, capacity.MOST_TASKS + 1)
         if not refused({"TaskDesiredCount": str(desired), "AutoscaleMaxCapacity": str(most)})
     }
     assert accepted == {
         (desired, most)
-        for desired in range(1, parameters.MOST_DESIRED_TASKS + 1)
-        for most in range(desired, parameters.MOST_TASKS + 1)
+        for desired in range(1, capacity.MOST_DESIRED_TASKS + 1)
+        for most in range(desired, capacity.MOST_TASKS + 1)
     }
 
 

@@ -93,12 +93,13 @@ def test_the_committed_files_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_parameters_have_the_names_of_the_guide_and_the_product_on_sale(template: dict[str, Any]) -> None:
     network = "VpcID PublicSubnetIDs PrivateSubnetIDs SecurityGroupID VpcCIDR PeerCIDR1 PeerCIDR2 PeerCIDR3 "
-    network += "LoadBalancerScheme PrivateRouteTableIDs"
+    network += "LoadBalancerScheme PrivateRouteTableIDs OnlyThroughVPCEndpoint"
     dicom = "SCPAETitle SCPPort RequireCalledAETitle RequireCallingAETitle SupportedSOPClassUIDs MaximumAssociations "
     dicom += "DIMSETimeout NetworkTimeout"
+    tls = "TLSCertificateARN AllowUnencryptedInternet TLSCertificateSecretARN TLSKeySecretARN TLSClientCASecretARN"
     capacity = "TaskCPU TaskMemoryLimit TaskDesiredCount AutoscaleMaxCapacity CpuArchitecture"
-    data = "DatastoreID KmsKeyARN RetentionDays LogRetentionDays"
-    expected = f"{network} {dicom} TLSCertificateARN {capacity} {data} AlarmEmail ContainerImage".split()
+    data = "DatastoreID KmsKeyARN RetentionDays LogRetentionDays AdministratorARN"
+    expected = f"{network} {dicom} {tls} {capacity} {data} AlarmEmail SilenceHours ContainerImage".split()
     assert set(template["Parameters"]) == set(expected)
 
 
@@ -106,6 +107,35 @@ def test_the_form_shows_every_parameter_once_with_a_label(template: dict[str, An
     form = template["Metadata"]["AWS::CloudFormation::Interface"]
     shown = [name for group in form["ParameterGroups"] for name in group["Parameters"]]
     assert sorted(shown) == sorted(template["Parameters"]) == sorted(form["ParameterLabels"])
+    for name, label in form["ParameterLabels"].items():
+        assert label["default"].startswith(f"{name}: ")
+        assert label["default"].endswith(" (optional)") == (template["Parameters"][name].get("Default") == "")
+
+
+def test_the_form_begins_with_what_must_be_answered(template: dict[str, Any]) -> None:
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert [group["Label"]["default"] for group in groups] == [
+        "You must answer",
+        "You may want to change",
+        "Leave as they are",
+    ]
+    required = [name for name, parameter in template["Parameters"].items() if "Default" not in parameter]
+    assert set(required) <= set(groups[0]["Parameters"])
+    assert groups[0]["Parameters"] == [
+        "VpcID",
+        "PublicSubnetIDs",
+        "PrivateSubnetIDs",
+        "VpcCIDR",
+        "PeerCIDR1",
+        "PeerCIDR2",
+        "PeerCIDR3",
+        "SecurityGroupID",
+        "SCPAETitle",
+        "LoadBalancerScheme",
+        "TLSCertificateARN",
+        "AllowUnencryptedInternet",
+        "AlarmEmail",
+    ]
 
 
 def test_outputs_begin_with_the_three_of_the_guide(template: dict[str, Any]) -> None:
@@ -143,13 +173,11 @@ def test_nothing_has_a_fixed_name(template: dict[str, Any]) -> None:
 
 def test_only_the_image_registry_is_tied_to_a_region(template: dict[str, Any]) -> None:
     template["Resources"]["Importer"]["Properties"]["Code"] = {}
-    for name in ("Rules", "Mappings"):  # they list the Regions that are allowed
-        template.pop(name)
+    image = template["Mappings"]["Release"]["Receiver"]["Image"]
+    assert image.startswith("709825985650.dkr.ecr.us-east-1.amazonaws.com/")
     text = json.dumps({"Resources": template["Resources"], "Outputs": template["Outputs"]})
     assert re.findall(r"(us|eu|ap)-(east|west|southeast)-\d", text) == []
     assert re.findall(r"arn:aws:", text) == []
-    image = template["Parameters"]["ContainerImage"]["Default"]
-    assert image.startswith("709825985650.dkr.ecr.us-east-1.amazonaws.com/")
 
 
 def test_every_resource_says_why_it_is_there(template: dict[str, Any]) -> None:
@@ -167,14 +195,32 @@ def test_the_template_stays_far_below_a_megabyte(template: dict[str, Any]) -> No
 def test_a_release_changes_version_image_and_metering_only() -> None:
     plain = json.loads(render(Release(version="1.2.0")).to_json())
     paid = json.loads(render(Release(version="1.2.0", product_code="abc123")).to_json())
-    assert plain["Parameters"]["ContainerImage"]["Default"].endswith(":1.2.0")
+    assert plain["Mappings"]["Release"]["Receiver"]["Image"].endswith(":1.2.0")
     own = json.loads(render(Release(image="123456789012.dkr.ecr.eu-west-1.amazonaws.com/x:1")).to_json())
-    assert own["Parameters"]["ContainerImage"]["Default"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/x:1"
+    assert own["Mappings"]["Release"]["Receiver"]["Image"] == "123456789012.dkr.ecr.eu-west-1.amazonaws.com/x:1"
     differing = [name for name in plain["Resources"] if plain["Resources"][name] != paid["Resources"][name]]
     assert sorted(differing) == ["ReceiverPolicy", "TaskDefinition"]
     sids = [s["Sid"] for s in paid["Resources"]["ReceiverPolicy"]["Properties"]["PolicyDocument"]["Statement"]]
     assert sids[-1] == "RegisterUsage"
     assert "PRODUCT_CODE" not in json.dumps(plain["Resources"]["TaskDefinition"])
+
+
+@pytest.mark.parametrize(
+    ("given", "runs"),
+    [
+        ("", "the version's own"),
+        ("709825985650.dkr.ecr.us-east-1.amazonaws.com/storescp/dicom-store-scp:0.1.0", "the version's own"),
+        ("123456789012.dkr.ecr.us-east-1.amazonaws.com/mine:0.1.0", "the given one"),
+        ("709825985650.dkr.ecr.us-east-1.amazonaws.com/storescp/dicom-store-scp:0.2.0", "the given one"),
+    ],
+)
+def test_a_stack_carries_an_earlier_default_image_along_and_yet_runs_the_versions_own(given: str, runs: str) -> None:
+    """An update gives a parameter the value that it has in the stack, so an old default must not count as a choice."""
+    newer = json.loads(render(Release(version="9.9.9")).to_json())
+    values = {**modes.EXAMPLE_NETWORK, "ContainerImage": given}
+    left = evaluation.resolved(newer, values, evaluation.Facts(subnets=modes.EXAMPLE_SUBNETS))["Resources"]
+    (container,) = left["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+    assert container["Image"] == (given if runs == "the given one" else Release(version="9.9.9").container_image)
 
 
 def test_yaml_and_json_are_the_same_template() -> None:
@@ -190,7 +236,6 @@ def test_cfn_lint_says_nothing_of_any_mode(tmp_path: Path) -> None:
     template = json.loads(files.text("json"))
     facts = evaluation.Facts(subnets=modes.EXAMPLE_SUBNETS)
     all_modes = modes.modes()
-    assert len({mode.name for mode in all_modes}) == 32
     paths = []
     for mode in (all_modes[0], all_modes[-1]):
         left = evaluation.resolved(template, {**modes.EXAMPLE_NETWORK, **mode.parameters}, facts)

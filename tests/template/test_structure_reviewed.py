@@ -209,7 +209,7 @@ def test_nothing_that_holds_an_image_expires() -> None:
                 continue
             assert name == "LandingBucket"
             assert keys == {"ExpiredObjectDeleteMarker", "NoncurrentVersionExpiration"}
-            assert rule["Prefix"] in ("incoming/", "batches/")
+            assert rule["Prefix"] in ("incoming/", "batches/", "split/", "commitments/")
             assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": "7"}
 
 
@@ -218,7 +218,9 @@ def test_the_ledger_can_be_restored_and_not_be_deleted_by_accident() -> None:
     assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert properties["DeletionProtectionEnabled"] is True
     assert properties["SSESpecification"]["KMSMasterKeyId"] == modes.KEY
-    assert "TimeToLiveSpecification" not in properties
+    # Nothing but a device's days carries it (docs/adr/0001).
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert {index["IndexName"] for index in properties["GlobalSecondaryIndexes"]} == {"Unsettled", "Open"}
 
 
 def test_the_customers_key_encrypts_everything_that_can_have_it() -> None:
@@ -237,7 +239,7 @@ def test_the_customers_key_encrypts_everything_that_can_have_it() -> None:
         "AlarmTopic",
     }
     policies = {name for name, r in resources.items() if r["Type"] == "AWS::IAM::ManagedPolicy" and "Key" in name}
-    assert policies == {"ReceiverKeyPolicy", "ImporterKeyPolicy", "ImportJobKeyPolicy"}
+    assert policies == {"ReceiverKeyPolicy", "ExecutionKeyPolicy", "ImporterKeyPolicy", "ImportJobKeyPolicy"}
 
 
 # --- Roles ---------------------------------------------------------------------------------------------------
@@ -333,20 +335,27 @@ def test_the_importer_reserves_no_concurrency_and_is_woken_by_three_kinds_of_wak
     assert "ReservedConcurrentExecutions" not in resources["Importer"]["Properties"]
     rules = {name: r["Properties"] for name, r in resources.items() if r["Type"] == "AWS::Events::Rule"}
     assert rules["EveryMinuteRule"]["ScheduleExpression"] == "rate(1 minute)"
-    assert rules["BatchClosedRule"]["EventPattern"]["detail"]["object"] == {"key": [{"prefix": "batches/"}]}
     ended = rules["ImportJobEndedRule"]["EventPattern"]
     assert ended["detail"] == {"datastoreId": ["0123456789abcdef0123456789abcdef"]}
     permissions = [r["Properties"]["SourceArn"] for r in resources.values() if r["Type"] == "AWS::Lambda::Permission"]
-    assert sorted(p["Fn::GetAtt"][0] for p in permissions) == sorted(rules)
+    of_rules = [source["Fn::GetAtt"][0] for source in permissions if "Fn::GetAtt" in source]
+    assert sorted(of_rules) == sorted(rules)
+    assert [source for source in permissions if "Ref" in source] == [{"Ref": "WakeUpTopic"}]
     assert all(
         rule["Targets"] == [{"Arn": {"Fn::GetAtt": ["Importer", "Arn"]}, "Id": "Importer"}] for rule in rules.values()
     )
-    events = resources["LandingBucket"]["Properties"]["NotificationConfiguration"]
-    assert events == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+    told = resources["LandingBucket"]["Properties"]["NotificationConfiguration"]
+    assert set(told) == {"TopicConfigurations"}
+    prefixes = [entry["Filter"]["S3Key"]["Rules"][0]["Value"] for entry in told["TopicConfigurations"]]
+    assert prefixes == ["batches/", "commitments/requests/"]
+    assert {json.dumps(entry["Topic"]) for entry in told["TopicConfigurations"]} == {'{"Ref": "WakeUpTopic"}'}
+    subscription = resources["WakeUpSubscription"]["Properties"]
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("lambda", {"Fn::GetAtt": ["Importer", "Arn"]})
 
 
 def test_every_alarm_goes_to_one_topic_when_it_starts_and_when_it_is_over() -> None:
-    resources = left(TLSCertificateARN=modes.CERTIFICATE)
+    resources = left(TLSCertificateARN=modes.CERTIFICATE, SilenceHours="24")
+    assert "SilenceAlarm" not in left(SilenceHours="0")
     alarms = {name: r["Properties"] for name, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"}
     assert set(alarms) == {alarm.logical_id for alarm in monitoring.ALARMS} | {monitoring.FEWER_TASKS_ALARM}
     for alarm in alarms.values():

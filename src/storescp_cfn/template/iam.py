@@ -10,7 +10,7 @@ import awacs.kms
 import awacs.sts
 from awacs.aws import Action, Allow, PolicyDocument, Principal, Statement, StringEquals
 from awacs.aws import Condition as PolicyCondition
-from troposphere import AWSObject, Ref, Sub
+from troposphere import AWSObject, If, NoValue, Ref, Sub
 from troposphere.iam import ManagedPolicy, Role
 
 from storescp_cfn.template import conditions, findings
@@ -55,7 +55,8 @@ class Grant:
 class RoleSpec:
     """One role: `service` may assume it, under `trust`, for `purpose`.
 
-    grants: what it may do. key_grants: what it may do besides when the stack has a customer's key.
+    grants: what it may do. key_grants and tls_grants: what it may do besides when the stack has a customer's key, and
+    when the receivers have a certificate of their own.
     """
 
     logical_id: str
@@ -63,6 +64,7 @@ class RoleSpec:
     purpose: str
     grants: Sequence[Grant]
     key_grants: Sequence[Grant] = ()
+    tls_grants: Sequence[Grant] = ()
     trust: PolicyCondition | None = None
 
     @property
@@ -75,6 +77,20 @@ class RoleSpec:
         """Logical id of the policy with the key grants."""
         return self.logical_id.removesuffix("Role") + "KeyPolicy"
 
+    @property
+    def tls_policy_id(self) -> str:
+        """Logical id of the policy with the TLS grants."""
+        return self.logical_id.removesuffix("Role") + "TlsPolicy"
+
+    @property
+    def conditional(self) -> list[tuple[str, str, Sequence[Grant]]]:
+        """Condition, logical id and grants of each policy that only some stacks have."""
+        policies = [
+            (conditions.HAS_KMS_KEY, self.key_policy_id, self.key_grants),
+            (conditions.HAS_RECEIVER_TLS, self.tls_policy_id, self.tls_grants),
+        ]
+        return [policy for policy in policies if policy[2]]
+
     def resources(self) -> list[AWSObject]:
         """The role and its policies. Nothing has a fixed name: two stacks live in one account and Region.
 
@@ -82,8 +98,7 @@ class RoleSpec:
         role names them, so that whoever uses the role finds them attached.
         """
         policies: list[Any] = [Ref(self.policy_id)]
-        if self.key_grants:
-            policies.append(conditions.with_key(Ref(self.key_policy_id)))
+        policies += [If(condition, Ref(policy_id), NoValue) for condition, policy_id, _ in self.conditional]
         trust_condition = {"Condition": self.trust} if self.trust else {}
         trust = Statement(
             Effect=Allow,
@@ -98,12 +113,10 @@ class RoleSpec:
             AssumeRolePolicyDocument=PolicyDocument(Version=POLICY_LANGUAGE, Statement=[trust]),
             ManagedPolicyArns=policies,
         )
-        return [role, self._policy(self.policy_id, self.grants), *self._key_policies()]
-
-    def _key_policies(self) -> list[ManagedPolicy]:
-        if not self.key_grants:
-            return []
-        return [self._policy(self.key_policy_id, self.key_grants, Condition=conditions.HAS_KMS_KEY)]
+        only_sometimes = [
+            self._policy(policy_id, grants, Condition=condition) for condition, policy_id, grants in self.conditional
+        ]
+        return [role, self._policy(self.policy_id, self.grants), *only_sometimes]
 
     def _policy(self, logical_id: str, grants: Sequence[Grant], **attributes: Any) -> ManagedPolicy:
         document = PolicyDocument(Version=POLICY_LANGUAGE, Statement=[grant.statement() for grant in grants])
@@ -135,14 +148,19 @@ def arn(service: str, resource: str) -> Sub:
     return Sub(f"arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}")
 
 
-def key_grant(why: str, actions: Sequence[Action], *services: str) -> Grant:
+def global_arn(service: str, resource: str) -> Sub:
+    """An ARN of this stack's partition that names neither Region nor account."""
+    return Sub(f"arn:${{AWS::Partition}}:{service}:::{resource}")
+
+
+def key_grant(why: str, actions: Sequence[Action], *services: str, sid: str = "UseCustomerKey") -> Grant:
     """Use of the customer's key, through the named services only.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
     """
     via = [Sub(f"{service}.${{AWS::Region}}.${{AWS::URLSuffix}}") for service in services]
     return Grant(
-        "UseCustomerKey",
+        sid,
         why,
         actions,
         [Ref("KmsKeyARN")],

@@ -1,4 +1,4 @@
-"""The importer: its function, its wake-ups, and the roles of the function and of the import jobs."""
+"""The importer: its function, and the roles of the function and of the import jobs."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 import awacs.dynamodb
 import awacs.iam
+import awacs.kms
 import awacs.logs
 import awacs.medical_imaging
 import awacs.s3
 from awacs.aws import ArnEquals, StringEquals, StringLike
 from awacs.aws import Condition as PolicyCondition
 from troposphere import AWSObject, GetAtt, Ref, Sub
-from troposphere.awslambda import Code, Environment, EventInvokeConfig, Function, LoggingConfig, Permission
-from troposphere.events import Rule, Target
+from troposphere.awslambda import Code, Environment, Function, LoggingConfig
 
-from storescp_cfn.template import conditions, findings, iam, logs, regions, storage, timeouts
+from storescp_cfn.template import conditions, findings, iam, ledger, logs, regions, storage, timeouts, wake_ups
 from storescp_cfn.template.composer import importer_source
 from storescp_cfn.template.findings import AWS_SOLUTIONS, HIPAA, NIST_4, NIST_5, PCI, SERVERLESS, AcceptedFinding
 from storescp_cfn.template.iam import Grant, RoleSpec
@@ -28,9 +28,6 @@ RUNTIME = "python3.13"
 MEMORY_MIB = 512
 HEALTHIMAGING = "medical-imaging.amazonaws.com"
 
-BATCH_CLOSED_RULE = "BatchClosedRule"
-JOB_ENDED_RULE = "ImportJobEndedRule"
-EVERY_MINUTE_RULE = "EveryMinuteRule"
 
 # The function's variables; import_lambda/settings.py owns the names. The quotas' others keep its defaults.
 ENVIRONMENT: dict[str, Any] = {
@@ -44,18 +41,12 @@ ENVIRONMENT: dict[str, Any] = {
 }
 
 
-_LEVEL_TRIGGERED = (
-    "An event only wakes the importer, which looks at the facts; the next minute's wake-up makes up for a lost one, "
-    "and a queue of lost ones would have no reader. Failed runs and late batches have alarms."
-)
 _NO_DEAD_LETTERS = AcceptedFinding(
-    _LEVEL_TRIGGERED,
+    wake_ups.LEVEL_TRIGGERED,
     checkov=["CKV_AWS_116"],
     guard=["LAMBDA_DLQ_CHECK"],
     nag=findings.nag("LambdaDLQ", HIPAA, NIST_5, SERVERLESS),
 )
-_NO_DEAD_EVENTS = AcceptedFinding(_LEVEL_TRIGGERED, nag=findings.nag("EventBusDLQ", SERVERLESS))
-_NO_DESTINATION = AcceptedFinding(_LEVEL_TRIGGERED, nag=findings.nag("LambdaAsyncFailureDestination", SERVERLESS))
 _NOT_RESERVED = AcceptedFinding(
     "A new AWS account cannot reserve any concurrency: the stack would fail. A lease in the ledger lets one run work "
     "at a time.",
@@ -83,6 +74,22 @@ _ENVIRONMENT_KEY = AcceptedFinding(
     "Lambda encrypts the environment with a key of its own; it holds names, no secrets. With KmsKeyARN the key is the "
     "customer's.",
     checkov=["CKV_AWS_173"],
+)
+
+
+# HealthImaging asks KMS in the name of the role that it is called by, or works with.
+# https://docs.aws.amazon.com/healthimaging/latest/devguide/data-encryption.html
+_DATASTORE_KEY = iam.key_grant(
+    "Write into a data store that the customer's key encrypts.",
+    [
+        awacs.kms.DescribeKey,
+        awacs.kms.GenerateDataKey,
+        awacs.kms.Decrypt,
+        awacs.kms.ReEncryptFrom,
+        awacs.kms.ReEncryptTo,
+    ],
+    "medical-imaging",
+    sid="UseKeyOfDatastore",
 )
 
 
@@ -120,7 +127,12 @@ def import_job_role() -> RoleSpec:
                 [awacs.s3.ListBucket],
                 [GetAtt(storage.LANDING_BUCKET, "Arn"), GetAtt(storage.RESULTS_BUCKET, "Arn")],
             ),
-            Grant("ReadImages", "Read the images of a batch.", [awacs.s3.GetObject], _landing(storage.INCOMING)),
+            Grant(
+                "ReadImages",
+                "Read the images of a batch.",
+                [awacs.s3.GetObject],
+                _landing(storage.INCOMING, storage.SPLIT),
+            ),
             Grant(
                 "WriteResults",
                 "Write which images were imported and which were refused.",
@@ -129,14 +141,15 @@ def import_job_role() -> RoleSpec:
             ),
         ],
         key_grants=[
-            iam.key_grant("Decrypt images and encrypt results with the customer's key.", iam.WRITE_ENCRYPTED, "s3")
+            iam.key_grant("Decrypt images and encrypt results with the customer's key.", iam.WRITE_ENCRYPTED, "s3"),
+            _DATASTORE_KEY,
         ],
     )
 
 
 def importer_role() -> RoleSpec:
     """What the importer's function may do."""
-    ledger = GetAtt(storage.LEDGER, "Arn")
+    table = GetAtt(storage.LEDGER, "Arn")
     return RoleSpec(
         IMPORTER_ROLE,
         "lambda.amazonaws.com",
@@ -144,48 +157,59 @@ def importer_role() -> RoleSpec:
         grants=[
             _list(
                 "ListLanding",
-                "Find batches and their images.",
+                "Find batches, their images and requests for storage commitment.",
                 storage.LANDING_BUCKET,
                 storage.INCOMING,
                 storage.BATCHES,
+                storage.SPLIT,
+                storage.COMMITMENTS,
             ),
             _list("ListResults", "Find the results of import jobs.", storage.RESULTS_BUCKET, storage.JOBS),
             Grant(
                 "ReadLanding",
-                "Read batch manifests, and images on their way to quarantine or to the half of a split batch.",
-                [awacs.s3.GetObject],
-                _landing(storage.INCOMING, storage.BATCHES),
+                "Read batch manifests, requests for storage commitment, and images that it moves or imports itself.",
+                [awacs.s3.GetObject, awacs.s3.GetObjectTagging],
+                _landing(storage.INCOMING, storage.BATCHES, storage.SPLIT, storage.QUARANTINE, storage.COMMITMENTS),
             ),
             Grant("ReadResults", "Read what became of each image.", [awacs.s3.GetObject], _results()),
+            Grant("KeepAnswers", "Keep HealthImaging's answers to StoreDICOM.", [awacs.s3.PutObject], _results()),
             Grant(
                 "QuarantineImages",
                 "Keep each image that HealthImaging refused, with the reason beside it.",
-                [awacs.s3.PutObject],
+                # A malware scanner's tags go along.
+                [awacs.s3.PutObject, awacs.s3.PutObjectTagging],
                 _landing(storage.QUARANTINE),
             ),
             Grant(
                 "SplitBatches",
-                "Halve a batch that is too large or fails as a whole.",
+                "Make batches of its own: halves of one that is too large or fails as a whole, and retried images.",
+                [awacs.s3.PutObject, awacs.s3.PutObjectTagging],
+                _landing(storage.SPLIT, storage.INCOMING),
+            ),
+            Grant(
+                "AnswerCommitments",
+                "Say which instances of a storage commitment request are in HealthImaging.",
                 [awacs.s3.PutObject],
-                _landing(storage.INCOMING),
+                _landing(storage.COMMITMENT_RESULTS),
             ),
             Grant(
                 "ClearLanding",
-                "Remove what is imported or quarantined; its versions stay for RetentionDays. Nothing in quarantine.",
+                "Remove what is imported, quarantined or delivered; its versions stay for RetentionDays. Nothing in "
+                "quarantine.",
                 [awacs.s3.DeleteObject],
-                _landing(storage.INCOMING, storage.BATCHES),
+                _landing(storage.INCOMING, storage.BATCHES, storage.SPLIT, storage.COMMITMENTS),
             ),
             Grant(
                 "KeepLedger",
-                "Record what became of each batch, study and refused image.",
+                "Record what became of each batch, study and image.",
                 [awacs.dynamodb.GetItem, awacs.dynamodb.PutItem, awacs.dynamodb.Query],
-                [ledger],
+                [table],
             ),
             Grant(
-                "FindUnsettledBatches",
-                "Find the batches that are not settled.",
+                "FindOpenMatters",
+                "Find the batches that are not settled, and what a person has still to look at.",
                 [awacs.dynamodb.Query],
-                [Sub(f"${{{storage.LEDGER}.Arn}}/index/{storage.UNSETTLED_INDEX}")],
+                [Sub(f"${{{storage.LEDGER}.Arn}}/index/{index}") for index in ledger.INDEXES],
             ),
             Grant(
                 "RunImportJobs",
@@ -217,7 +241,8 @@ def importer_role() -> RoleSpec:
                 iam.WRITE_ENCRYPTED,
                 "s3",
                 "dynamodb",
-            )
+            ),
+            _DATASTORE_KEY,
         ],
     )
 
@@ -253,52 +278,6 @@ def _function() -> Function:
     )
 
 
-def _wake_up(logical_id: str, description: str, **when: Any) -> list[AWSObject]:
-    """A rule that wakes the importer, and the permission for exactly that rule to do so."""
-    rule = Rule(
-        logical_id,
-        Metadata=findings.metadata(description, _NO_DEAD_EVENTS),
-        Description=description,
-        State="ENABLED",
-        Targets=[Target(Arn=GetAtt(IMPORTER, "Arn"), Id="Importer")],
-        **when,
-    )
-    permission = Permission(
-        f"{logical_id}Permission",
-        Metadata=findings.metadata(f"Lets {logical_id}, and no other rule, wake the importer"),
-        Action="lambda:InvokeFunction",
-        FunctionName=Ref(IMPORTER),
-        Principal="events.amazonaws.com",
-        SourceArn=GetAtt(logical_id, "Arn"),
-    )
-    return [rule, permission]
-
-
-def _wake_ups() -> list[AWSObject]:
-    batch_closed = {
-        "source": ["aws.s3"],
-        "detail-type": ["Object Created"],
-        "detail": {
-            "bucket": {"name": [Ref(storage.LANDING_BUCKET)]},
-            "object": {"key": [{"prefix": storage.BATCHES}]},
-        },
-    }
-    job_ended = {
-        "source": ["aws.medical-imaging"],
-        "detail-type": ["Import Job Completed", "Import Job Failed"],
-        "detail": {"datastoreId": [storage.datastore_id()]},
-    }
-    return [
-        *_wake_up(BATCH_CLOSED_RULE, "A batch is closed: wake the importer", EventPattern=batch_closed),
-        *_wake_up(JOB_ENDED_RULE, "An import job has ended: wake the importer", EventPattern=job_ended),
-        *_wake_up(
-            EVERY_MINUTE_RULE,
-            "Every minute: wake the importer, whatever event was lost",
-            ScheduleExpression="rate(1 minute)",
-        ),
-    ]
-
-
 def resources() -> list[AWSObject]:
     """Every resource of this concern."""
     return [
@@ -307,14 +286,5 @@ def resources() -> list[AWSObject]:
         ),
         *(resource for role in roles() for resource in role.resources()),
         _function(),
-        # Level-triggered: the next wake-up repairs a failed run; retries and dead letters would only repeat it.
-        EventInvokeConfig(
-            "ImporterInvocations",
-            Metadata=findings.metadata("Tries no event twice", _NO_DESTINATION),
-            FunctionName=Ref(IMPORTER),
-            Qualifier="$LATEST",
-            MaximumRetryAttempts=0,
-            MaximumEventAgeInSeconds=timeouts.WAKE_UP_AGE_SECONDS,
-        ),
-        *_wake_ups(),
+        *wake_ups.resources(IMPORTER),
     ]

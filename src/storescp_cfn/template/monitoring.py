@@ -54,7 +54,7 @@ class AlarmSpec:
     threshold: int = 0
     comparison: str = ABOVE
     period_seconds: int = 300
-    periods: int = 1
+    periods: Any = 1
     missing: str = "notBreaching"
     namespace: str = metrics.NAMESPACE
     dimensions: Mapping[str, Any] = field(default_factory=lambda: {metrics.STACK_DIMENSION: Ref("AWS::StackName")})
@@ -179,6 +179,19 @@ ALARMS = (
         # ACM measures until the certificate has expired, and then no more.
         missing="ignore",
         condition=conditions.HAS_TLS,
+    ),
+    AlarmSpec(
+        "SilenceAlarm",
+        metrics.INSTANCES_RECEIVED,
+        "Sum",
+        "No image has come from any device for SilenceHours hours. Look whether devices send, and whether they reach "
+        "the load balancer.",
+        threshold=1,
+        comparison=BELOW,
+        period_seconds=3600,
+        # A new stack has to be silent for so long before it says so: what was before it is no data.
+        periods=Ref("SilenceHours"),
+        condition=conditions.WATCHES_SILENCE,
     ),
 )
 

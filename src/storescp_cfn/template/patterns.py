@@ -21,6 +21,15 @@ ECR_IMAGE = (
     r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})"
 )
 
+_ACCOUNT = "[0-9]{12}"
+_REGIONAL = f"[a-z0-9-]+:{_ACCOUNT}"
+CERTIFICATE_ARN = rf"arn:aws[a-z-]*:acm:{_REGIONAL}:certificate/[0-9a-f-]{{36}}"
+KEY_ARN = rf"arn:aws[a-z-]*:kms:{_REGIONAL}:key/(mrk-[0-9a-f]{{32}}|[0-9a-f-]{{36}})"
+# https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html: a name, and six characters
+SECRET_ARN = rf"arn:aws[a-z-]*:secretsmanager:{_REGIONAL}:secret:[A-Za-z0-9/_+=.@-]{{1,512}}-[A-Za-z0-9]{{6}}"
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html#identifiers-arns
+PRINCIPAL_ARN = rf"arn:aws[a-z-]*:iam::{_ACCOUNT}:(role|user)/([A-Za-z0-9+=,.@_-]+/)*[A-Za-z0-9+=,.@_-]+"
+
 
 def whole(pattern: str) -> str:
     """Anchor a pattern at both ends."""
@@ -72,3 +81,12 @@ def _free_digits(low: int, high: int) -> int:
     while low % 10 ** (free + 1) == 0 and low >= 10 ** (free + 1) and low + 10 ** (free + 1) - 1 <= high:
         free += 1
     return free
+
+
+def one_of(*alternatives: str) -> str:
+    """Any of several patterns."""
+    return f"({'|'.join(alternatives)})"
+
+
+# A site's network, or a whole private one: what is wider than /16 is nobody's own on the internet.
+PEER_NETWORK = one_of(cidr(16, 32), rf"10\.({_OCTET}\.){{2}}{_OCTET}/{integer(8, 15)}")

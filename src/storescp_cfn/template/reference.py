@@ -121,6 +121,8 @@ def outputs_page() -> str:
 def _shown(value: Any) -> str:
     """A resource or a condition's value as a reader knows it: names of the template in ${…}."""
     plain = value.to_dict() if hasattr(value, "to_dict") else value
+    if isinstance(plain, int) and not isinstance(plain, bool):
+        return str(plain)
     if isinstance(plain, bool | str):
         return str(plain).lower() if isinstance(plain, bool) else plain
     if isinstance(plain, list):
@@ -170,6 +172,7 @@ def _role_section(template: Json, role: iam.RoleSpec, free: Collection[str]) -> 
     paid = [grant for grant in role.grants if grant.sid not in free]
     rows = _grant_rows(template, role.policy_id, always, "always")
     rows += _grant_rows(template, role.key_policy_id, role.key_grants, "with KmsKeyARN")
+    rows += _grant_rows(template, role.tls_policy_id, role.tls_grants, "with TLSCertificateSecretARN")
     rows += _grant_rows(template, role.policy_id, paid, "in a paid listing")
     header = ["Statement", "Why", "Actions", "Resources", "Conditions", "When"]
     under = f", if {_conditions(trust).replace('<br>', ' and ')}" if _conditions(trust) else ""
@@ -193,6 +196,14 @@ def iam_page(template: Json) -> str:
     )
 
 
+def _when(statement: Json) -> tuple[str, Json]:
+    """The condition under which a stack has a statement, empty for always, and the statement."""
+    if "Fn::If" not in statement:
+        return "", statement
+    condition, guarded, _ = statement["Fn::If"]
+    return condition, guarded
+
+
 def _resource_policies(template: Json) -> str:
     rows = []
     for name, resource in template["Resources"].items():
@@ -203,10 +214,11 @@ def _resource_policies(template: Json) -> str:
                 [f"**{name}**", "Allow", code(properties["Principal"]), code(properties["Action"]), f"`{source}`"]
             )
         if resource["Type"] in ("AWS::S3::BucketPolicy", "AWS::SNS::TopicPolicy"):
-            for statement in properties["PolicyDocument"]["Statement"]:
+            for listed in properties["PolicyDocument"]["Statement"]:
+                when, statement = _when(listed)
                 principal = statement["Principal"]
                 who = principal if isinstance(principal, str) else ", ".join(principal.values())
-                title = f"**{name}** {statement['Sid']}"
+                title = f"**{name}** {statement['Sid']}" + (f", if {when}" if when else "")
                 row = [title, statement["Effect"], code(who), code_lines(statement["Action"]), _conditions(statement)]
                 rows.append(row)
     header = ["Policy and statement", "Effect", "Who", "Actions", "Conditions or source"]
@@ -244,7 +256,7 @@ def alarms_page() -> str:
             f"**{alarm.logical_id}**",
             f"{alarm.statistic} of `{alarm.namespace}` {alarm.metric} "
             f"{'above' if alarm.comparison == monitoring.ABOVE else 'below'} {alarm.threshold}, "
-            f"{alarm.periods} × {alarm.period_seconds} s",
+            f"{_shown(alarm.periods)} × {alarm.period_seconds} s",
             alarm.meaning,
         ]
         for alarm in monitoring.ALARMS

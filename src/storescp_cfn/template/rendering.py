@@ -5,8 +5,10 @@ from __future__ import annotations
 from troposphere import Template
 
 from storescp_cfn.template import (
+    bucket_policies,
     conditions,
     importing,
+    ledger,
     monitoring,
     network,
     outputs,
@@ -16,6 +18,7 @@ from storescp_cfn.template import (
     service,
     storage,
 )
+from storescp_cfn.template import release as release_mapping
 from storescp_cfn.template.release import Release
 
 
@@ -25,20 +28,23 @@ def render(release: Release | None = None) -> Template:
     Pure: no network, clock or environment is looked at, and two calls give equal templates. The importer's source
     is joined from the package's own files, which are read and nothing else (docs/adr/0005).
     """
-    release = release or Release()
+    described = release or Release()
     template = Template()
     template.set_version("2010-09-09")
     template.set_description(
-        f"StoreSCP {release.version}: receives DICOM images from modalities and imports them into AWS HealthImaging."
+        f"StoreSCP {described.version}: receives DICOM images from modalities and imports them into AWS HealthImaging."
     )
-    parameters.add_to(template, release)
+    parameters.add_to(template)
     rules.add_to(template)
     regions.add_to(template)
-    conditions.add_to(template)
+    release_mapping.add_to(template, described)
+    conditions.add_to(template, described.images_that_are_no_choice)
     for resource in (
         *network.resources(),
         *storage.resources(),
-        *service.resources(release),
+        *ledger.resources(),
+        *bucket_policies.resources(service.RECEIVER_ROLE, importing.IMPORTER_ROLE),
+        *service.resources(described),
         *importing.resources(),
         *monitoring.resources(),
     ):

@@ -11,7 +11,8 @@ from typing import Any
 
 from troposphere import Template
 
-from storescp_cfn.template import fargate, parameters, regions
+from storescp_cfn.template import fargate, regions
+from storescp_cfn.template.parameters import capacity
 
 Expression = dict[str, Any]
 
@@ -42,6 +43,14 @@ def _contains(values: Iterable[object], name: str) -> Expression:
 
 def _equals(name: str, value: object) -> Expression:
     return {"Fn::Equals": [_ref(name), str(value)]}
+
+
+def _given(name: str) -> Expression:
+    return _not(_equals(name, ""))
+
+
+def _any_of(*expressions: Expression) -> Expression:
+    return {"Fn::Or": list(expressions)}
 
 
 def _rule(assertions: dict[str, Expression], condition: Expression | None = None) -> Expression:
@@ -78,6 +87,45 @@ def _capacity_rule(desired: int) -> Expression:
     )
 
 
+def _encryption_rules() -> dict[str, Expression]:
+    """No patient data in plain text over the internet by accident, and no half of a key pair."""
+    return {
+        "NoUnencryptedInternetByAccident": _rule(
+            {
+                "Over the internet, devices would send patient data in plain text: give TLSCertificateARN (or "
+                "TLSCertificateSecretARN and TLSKeySecretARN), choose LoadBalancerScheme internal, or set "
+                "AllowUnencryptedInternet to true if that is what you want.": _any_of(
+                    _given("TLSCertificateARN"),
+                    _given("TLSCertificateSecretARN"),
+                    _equals("AllowUnencryptedInternet", "true"),
+                )
+            },
+            _equals("LoadBalancerScheme", "internet-facing"),
+        ),
+        "ReceiverCertificateIsWhole": _rule(
+            {
+                "TLS up to the receivers needs TLSKeySecretARN beside TLSCertificateSecretARN.": _given(
+                    "TLSKeySecretARN"
+                ),
+                "Give TLSCertificateARN for TLS up to the load balancer, or TLSCertificateSecretARN for TLS up to the "
+                "receivers, not both.": _equals("TLSCertificateARN", ""),
+            },
+            _given("TLSCertificateSecretARN"),
+        ),
+        "ReceiverKeyHasItsCertificate": _rule(
+            {"TLSKeySecretARN needs TLSCertificateSecretARN beside it.": _given("TLSCertificateSecretARN")},
+            _given("TLSKeySecretARN"),
+        ),
+        "MutualTlsIsInTheReceiver": _rule(
+            {
+                "TLSClientCASecretARN needs TLSCertificateSecretARN and TLSKeySecretARN: the receivers check the "
+                "devices' certificates themselves.": _given("TLSCertificateSecretARN")
+            },
+            _given("TLSClientCASecretARN"),
+        ),
+    }
+
+
 def rules() -> dict[str, Expression]:
     """Every rule by its name."""
     supported = "AWS HealthImaging is not in this Region. Launch the stack in " + ", ".join(regions.SUPPORTED) + "."
@@ -95,21 +143,25 @@ def rules() -> dict[str, Expression]:
                 for name in ("PublicSubnetIDs", "PrivateSubnetIDs")
             }
         ),
-        # Rules can ask whether all members of a list are in another, not whether any is.
+        # An internal load balancer stands in the private subnets, so those may be named in both lists. Rules can ask
+        # whether all members of a list are in another, not whether any is.
         "PublicAndPrivateSubnetsDiffer": _rule(
             {
-                "PublicSubnetIDs and PrivateSubnetIDs must name different subnets.": _all_of(
+                "PublicSubnetIDs and PrivateSubnetIDs must name different subnets, unless LoadBalancerScheme is "
+                "internal.": _all_of(
                     [
                         _not(_within("PublicSubnetIDs", "PrivateSubnetIDs")),
                         _not(_within("PrivateSubnetIDs", "PublicSubnetIDs")),
                     ]
                 )
-            }
+            },
+            _equals("LoadBalancerScheme", "internet-facing"),
         ),
+        **_encryption_rules(),
         **{f"MemoryFitsCPU{cpu}": _fargate_rule(cpu) for cpu in fargate.CPU_SIZES},
         **{
             f"MaximumNotBelowDesired{desired}": _capacity_rule(desired)
-            for desired in range(2, parameters.MOST_DESIRED_TASKS + 1)
+            for desired in range(2, capacity.MOST_DESIRED_TASKS + 1)
         },
     }
 

@@ -9,9 +9,10 @@ import awacs.ecr
 import awacs.ecs
 import awacs.logs
 import awacs.s3
-from awacs.aws import ArnLike, StringEquals
+import awacs.secretsmanager
+from awacs.aws import ArnLike, StringEquals, StringLike
 from awacs.aws import Condition as PolicyCondition
-from troposphere import AWSObject, GetAtt, Ref, Select, Split, Sub
+from troposphere import AWSObject, GetAtt, If, NoValue, Ref, Select, Split, Sub
 from troposphere.ecs import (
     AwsvpcConfiguration,
     Cluster,
@@ -27,16 +28,17 @@ from troposphere.ecs import (
     NetworkConfiguration,
     PortMapping,
     RuntimePlatform,
+    Secret,
     Service,
     TaskDefinition,
     Ulimit,
 )
 from troposphere.ecs import LoadBalancer as ServiceLoadBalancer
 
-from storescp_cfn.template import findings, iam, logs, network, scaling, storage, timeouts
+from storescp_cfn.template import bucket_policies, conditions, findings, iam, logs, network, scaling, storage, timeouts
 from storescp_cfn.template.findings import AWS_SOLUTIONS, AcceptedFinding
 from storescp_cfn.template.iam import Grant, RoleSpec
-from storescp_cfn.template.release import Release
+from storescp_cfn.template.release import Release, receiver_image
 
 CLUSTER = "Cluster"
 SERVICE = "Service"
@@ -64,19 +66,27 @@ ENVIRONMENT: dict[str, Any] = {
     "STOP_SECONDS": str(timeouts.RECEIVER_STOP_SECONDS),
 }
 
+# The receiver's variables that ECS fills from secrets: variable, the parameter with the secret's ARN, and when.
+SECRETS = (
+    ("TLS_CERTIFICATE", "TLSCertificateSecretARN", conditions.HAS_RECEIVER_TLS),
+    ("TLS_PRIVATE_KEY", "TLSKeySecretARN", conditions.HAS_RECEIVER_KEY),
+    ("TLS_CLIENT_CA", "TLSClientCASecretARN", conditions.HAS_CLIENT_CA),
+)
+
 # As in container/Dockerfile, whose own HEALTHCHECK ECS does not look at. It asks for life, not for readiness: a
 # receiver that drains is alive.
 HEALTH_COMMAND = ["CMD", "python3", "-S", "-m", "storescp.healthcheck"]
 
 
 _NO_SECRETS = AcceptedFinding(
-    "The environment holds names and limits, no secrets: the receiver has none.", nag=[f"{AWS_SOLUTIONS}-ECS2"]
+    "The environment holds names and limits; certificate and key come from secrets, which ECS injects.",
+    nag=[f"{AWS_SOLUTIONS}-ECS2"],
 )
 
 
 def _image_repository_arn() -> Sub:
-    """The ECR repository of ContainerImage: account, Region and name are read out of the image's address."""
-    address = Select(0, Split("@", Select(0, Split(":", Ref("ContainerImage")))))
+    """The ECR repository of the receiver's image: account, Region and name are read out of the image's address."""
+    address = Select(0, Split("@", Select(0, Split(":", receiver_image()))))
     return Sub(
         "arn:${AWS::Partition}:ecr:${Region}:${Account}:repository/${Name}",
         Account=Select(0, Split(".", address)),
@@ -118,7 +128,7 @@ def receiver_role(release: Release | None = None) -> RoleSpec:
     return RoleSpec(
         RECEIVER_ROLE,
         "ecs-tasks.amazonaws.com",
-        "The receiver: stores images and batch manifests in the landing bucket",
+        "The receiver: stores images, batch manifests and commitment requests in the landing bucket",
         trust=task_trust(),
         grants=[
             Grant(
@@ -138,6 +148,30 @@ def receiver_role(release: Release | None = None) -> RoleSpec:
                 "Give up the upload of a large image whose sender has gone.",
                 [awacs.s3.AbortMultipartUpload],
                 storage.objects(storage.LANDING_BUCKET, storage.INCOMING),
+            ),
+            Grant(
+                "PersistCommitments",
+                "Keep each request for storage commitment before it is answered, and who delivers its report.",
+                [awacs.s3.PutObject],
+                storage.objects(
+                    storage.LANDING_BUCKET,
+                    storage.COMMITMENT_REQUESTS,
+                    storage.COMMITMENT_ATTEMPTS,
+                    storage.COMMITMENTS_DELIVERED,
+                ),
+            ),
+            Grant(
+                "ReadCommitments",
+                "Read requests, their results and the attempts to deliver them.",
+                [awacs.s3.GetObject],
+                storage.objects(storage.LANDING_BUCKET, storage.COMMITMENTS),
+            ),
+            Grant(
+                "ListCommitments",
+                "Find the reports that are not delivered.",
+                [awacs.s3.ListBucket],
+                [GetAtt(storage.LANDING_BUCKET, "Arn")],
+                PolicyCondition(StringLike({"s3:prefix": [f"{storage.COMMITMENTS}*"]})),
             ),
             Grant(
                 "ProtectBusyTasks",
@@ -184,6 +218,21 @@ def execution_role() -> RoleSpec:
                 [GetAtt(RECEIVER_LOG_GROUP, "Arn")],
             ),
         ],
+        tls_grants=[
+            Grant(
+                "ReadTlsSecrets",
+                "Hand the certificate and key of the receivers, and who signs the devices' certificates, to a task.",
+                [awacs.secretsmanager.GetSecretValue],
+                [
+                    # The policy is there only with the first.
+                    Ref(SECRETS[0][1]),
+                    *(If(condition, Ref(parameter), NoValue) for _, parameter, condition in SECRETS[1:]),
+                ],
+            )
+        ],
+        key_grants=[
+            iam.key_grant("Read secrets that the customer's key encrypts.", iam.READ_ENCRYPTED, "secretsmanager")
+        ],
     )
 
 
@@ -192,11 +241,15 @@ def roles(release: Release | None = None) -> list[RoleSpec]:
     return [receiver_role(release), execution_role()]
 
 
+def _secret(variable: str, parameter: str, condition: str) -> If:
+    return If(condition, Secret(Name=variable, ValueFrom=Ref(parameter)), NoValue)
+
+
 def _container(release: Release) -> ContainerDefinition:
     metering = {"PRODUCT_CODE": release.product_code} if release.product_code else {}
     return ContainerDefinition(
         Name=CONTAINER,
-        Image=Ref("ContainerImage"),
+        Image=receiver_image(),
         Essential=True,
         User=CONTAINER_USER,
         Memory=Ref("TaskMemoryLimit"),
@@ -209,6 +262,7 @@ def _container(release: Release) -> ContainerDefinition:
         PortMappings=[
             PortMapping(ContainerPort=port, Protocol="tcp") for port in (network.CONTAINER_PORT, network.HEALTH_PORT)
         ],
+        Secrets=[_secret(*secret) for secret in SECRETS],
         Environment=[Environment(Name=name, Value=value) for name, value in {**ENVIRONMENT, **metering}.items()],
         LogConfiguration=LogConfiguration(
             LogDriver="awslogs",
@@ -251,7 +305,7 @@ def _service() -> Service:
         Metadata=findings.metadata(
             "Keeps receivers running in all zones, and takes back a deployment that cannot start"
         ),
-        DependsOn=[network.LISTENER],
+        DependsOn=[network.LISTENER, bucket_policies.LANDING_BUCKET_POLICY],
         Cluster=Ref(CLUSTER),
         TaskDefinition=Ref(TASK_DEFINITION),
         LaunchType="FARGATE",

@@ -1,30 +1,17 @@
-"""Where images and facts lie: the buckets, the ledger, the data store. All of it outlives the stack."""
+"""Where images lie: the buckets and the data store. All of it outlives the stack."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import awacs.s3
-from awacs.aws import Allow, ArnLike, Bool, Deny, PolicyDocument, Principal, Statement, StringEquals
-from awacs.aws import Condition as PolicyCondition
-from troposphere import AWSObject, GetAtt, If, Ref, Sub
-from troposphere.dynamodb import (
-    AttributeDefinition,
-    GlobalSecondaryIndex,
-    KeySchema,
-    PointInTimeRecoverySpecification,
-    Projection,
-    SSESpecification,
-    Table,
-)
+from troposphere import AWSObject, If, Ref, Sub
 from troposphere.healthimaging import Datastore
 from troposphere.s3 import (
     AbortIncompleteMultipartUpload,
     Bucket,
     BucketEncryption,
-    BucketPolicy,
-    EventBridgeConfiguration,
+    Filter,
     LifecycleConfiguration,
     LifecycleRule,
     LoggingConfiguration,
@@ -33,12 +20,15 @@ from troposphere.s3 import (
     OwnershipControls,
     OwnershipControlsRule,
     PublicAccessBlockConfiguration,
+    Rules,
+    S3Key,
     ServerSideEncryptionByDefault,
     ServerSideEncryptionRule,
+    TopicConfigurations,
     VersioningConfiguration,
 )
 
-from storescp_cfn.template import conditions, findings, iam
+from storescp_cfn.template import conditions, findings
 from storescp_cfn.template.findings import HIPAA, NIST_4, NIST_5, PCI, AcceptedFinding
 
 LANDING_BUCKET = "LandingBucket"
@@ -46,14 +36,23 @@ RESULTS_BUCKET = "ResultsBucket"
 ACCESS_LOG_BUCKET = "AccessLogBucket"
 ACCESS_LOG_BUCKET_POLICY = "AccessLogBucketPolicy"
 LEDGER = "Ledger"
+WAKE_UP_TOPIC = "WakeUpTopic"
+WAKE_UP_TOPIC_POLICY = "WakeUpTopicPolicy"
 DATASTORE = "Datastore"
 
 # The key layout of docs/adr/0001; the importer writes results below jobs/.
 INCOMING = "incoming/"
 BATCHES = "batches/"
+SPLIT = "split/"
 QUARANTINE = "quarantine/"
+COMMITMENTS = "commitments/"
+COMMITMENT_REQUESTS = "commitments/requests/"
+COMMITMENT_ATTEMPTS = "commitments/attempts/"
+COMMITMENT_RESULTS = "commitments/results/"
+COMMITMENTS_DELIVERED = "commitments/delivered/"
 JOBS = "jobs/"
-UNSETTLED_INDEX = "Unsettled"
+# What wakes the importer when it is created below these prefixes.
+WAKING_PREFIXES = (BATCHES, COMMITMENT_REQUESTS)
 
 BUCKET_LOGS = "s3/"
 LOAD_BALANCER_LOGS = "nlb"
@@ -85,8 +84,9 @@ _NOT_REPLICATED = AcceptedFinding(
     nag=findings.nag("S3BucketReplicationEnabled", HIPAA, NIST_4, NIST_5, PCI),
 )
 _NOT_LOCKED = AcceptedFinding(
-    "Object Lock would keep what the importer has to remove once it is imported; versions, bucket policies and the "
-    "importer's own role protect the rest.",
+    "Object Lock holds versions for a fixed time, and nobody can say how long an image waits for its import; with it, "
+    "a sender of junk could not be cleaned up after for years. Instead the bucket policy lets images be created only, "
+    "versions outlive removal by RetentionDays, and AdministratorARN names who alone may delete one.",
     guard=["S3_BUCKET_DEFAULT_LOCK_ENABLED", "s3_bucket_object_lock_enabled_check"],
     nag=findings.nag("S3BucketDefaultLockEnabled", NIST_4),
 )
@@ -109,20 +109,6 @@ _LOG_KEY = AcceptedFinding(
     guard=["s3_bucket_default_encryption_kms_check"],
     nag=findings.nag("S3DefaultEncryptionKMS", HIPAA, NIST_5, PCI),
     others=["AWS-0132"],
-)
-_DENIES_PLAIN_HTTP = AcceptedFinding(
-    "DenyPlainHttp does what the rule asks for; the rule recognises the ARN of objects only when Fn::Join makes it.",
-    guard=["s3_bucket_policy_ssl_requests_only_check"],
-)
-_TABLE_KEY = AcceptedFinding(
-    "Encrypted with the AWS managed key of DynamoDB in this account; with KmsKeyARN it is the customer's.",
-    checkov=["CKV_AWS_119"],
-    guard=["DYNAMODB_TABLE_ENCRYPTED_KMS"],
-    others=["AWS-0025"],
-)
-_NO_BACKUP_PLAN = AcceptedFinding(
-    "Point-in-time recovery covers 35 days; a backup plan is the hospital's decision.",
-    nag=findings.nag("DynamoDBInBackupPlan", HIPAA, NIST_4, NIST_5),
 )
 
 
@@ -197,13 +183,22 @@ def _landing_bucket() -> Bucket:
         _kms_encryption(),
         [
             _expire_removed("ForgetImportedImages", INCOMING),
+            _expire_removed("ForgetSplitImages", SPLIT),
             _expire_removed("ForgetSettledManifests", BATCHES),
+            _expire_removed("ForgetDeliveredCommitments", COMMITMENTS),
         ],
         [_AWS_KEY],
-        DependsOn=[ACCESS_LOG_BUCKET_POLICY],
+        DependsOn=[ACCESS_LOG_BUCKET_POLICY, WAKE_UP_TOPIC_POLICY],
         LoggingConfiguration=_logged("landing"),
         NotificationConfiguration=NotificationConfiguration(
-            EventBridgeConfiguration=EventBridgeConfiguration(EventBridgeEnabled=True)
+            TopicConfigurations=[
+                TopicConfigurations(
+                    Event="s3:ObjectCreated:*",
+                    Topic=Ref(WAKE_UP_TOPIC),
+                    Filter=Filter(S3Key=S3Key(Rules=[Rules(Name="prefix", Value=prefix)])),
+                )
+                for prefix in WAKING_PREFIXES
+            ]
         ),
     )
 
@@ -241,99 +236,6 @@ def _access_log_bucket() -> Bucket:
     )
 
 
-def _only_with_tls(bucket: str) -> Statement:
-    """Refuse plain HTTP. TLS older than 1.2 is refused by every AWS endpoint itself, since February 2024."""
-    return Statement(
-        Sid="DenyPlainHttp",
-        Effect=Deny,
-        Principal=Principal("*"),
-        Action=[awacs.s3.Action("*")],
-        Resource=[GetAtt(bucket, "Arn"), Sub(f"${{{bucket}.Arn}}/*")],
-        Condition=PolicyCondition(Bool({"aws:SecureTransport": False})),
-    )
-
-
-def _bucket_policy(logical_id: str, bucket: str, *allowed: Statement) -> BucketPolicy:
-    return BucketPolicy(
-        logical_id,
-        Metadata=findings.metadata("Refuses requests without TLS", _DENIES_PLAIN_HTTP),
-        DeletionPolicy="Retain",
-        UpdateReplacePolicy="Retain",
-        Bucket=Ref(bucket),
-        PolicyDocument=PolicyDocument(Version=iam.POLICY_LANGUAGE, Statement=[_only_with_tls(bucket), *allowed]),
-    )
-
-
-def _access_log_deliveries() -> list[Statement]:
-    """S3 and the load balancer may add their logs, on behalf of this account.
-
-    https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-access-logs.html
-    """
-    this_account = {"aws:SourceAccount": Ref("AWS::AccountId")}
-    load_balancer = Principal("Service", "delivery.logs.amazonaws.com")
-    deliveries = ArnLike({"aws:SourceArn": iam.arn("logs", "*")})
-    return [
-        Statement(
-            Sid="DeliverBucketLogs",
-            Effect=Allow,
-            Principal=Principal("Service", "logging.s3.amazonaws.com"),
-            Action=[awacs.s3.PutObject],
-            Resource=objects(ACCESS_LOG_BUCKET, BUCKET_LOGS),
-            Condition=PolicyCondition(StringEquals(this_account)),
-        ),
-        Statement(
-            Sid="FindLoadBalancerLogs",
-            Effect=Allow,
-            Principal=load_balancer,
-            Action=[awacs.s3.GetBucketAcl],
-            Resource=[GetAtt(ACCESS_LOG_BUCKET, "Arn")],
-            Condition=PolicyCondition([StringEquals(this_account), deliveries]),
-        ),
-        Statement(
-            Sid="DeliverLoadBalancerLogs",
-            Effect=Allow,
-            Principal=load_balancer,
-            Action=[awacs.s3.PutObject],
-            Resource=[Sub(f"${{{ACCESS_LOG_BUCKET}.Arn}}/{LOAD_BALANCER_LOGS}/AWSLogs/${{AWS::AccountId}}/*")],
-            Condition=PolicyCondition(
-                [StringEquals({**this_account, "s3:x-amz-acl": "bucket-owner-full-control"}), deliveries]
-            ),
-        ),
-    ]
-
-
-def _ledger() -> Table:
-    return Table(
-        LEDGER,
-        Metadata=findings.metadata(
-            "Says what became of each batch, study and refused image", _TABLE_KEY, _NO_BACKUP_PLAN
-        ),
-        DeletionPolicy="Retain",
-        UpdateReplacePolicy="Retain",
-        BillingMode="PAY_PER_REQUEST",
-        DeletionProtectionEnabled=True,
-        AttributeDefinitions=[
-            AttributeDefinition(AttributeName=name, AttributeType="S") for name in ("pk", "sk", "unsettled", "batch")
-        ],
-        KeySchema=[
-            KeySchema(AttributeName="pk", KeyType="HASH"),
-            KeySchema(AttributeName="sk", KeyType="RANGE"),
-        ],
-        GlobalSecondaryIndexes=[
-            GlobalSecondaryIndex(
-                IndexName=UNSETTLED_INDEX,
-                KeySchema=[
-                    KeySchema(AttributeName="unsettled", KeyType="HASH"),
-                    KeySchema(AttributeName="batch", KeyType="RANGE"),
-                ],
-                Projection=Projection(ProjectionType="ALL"),
-            )
-        ],
-        PointInTimeRecoverySpecification=PointInTimeRecoverySpecification(PointInTimeRecoveryEnabled=True),
-        SSESpecification=SSESpecification(SSEEnabled=True, SSEType="KMS", KMSMasterKeyId=conditions.kms_key()),
-    )
-
-
 def _datastore() -> Datastore:
     """Its key is fixed when it is made; CloudFormation replaces it when the key changes, and keeps the old one."""
     return Datastore(
@@ -348,14 +250,5 @@ def _datastore() -> Datastore:
 
 
 def resources() -> list[AWSObject]:
-    """Every resource of this concern."""
-    return [
-        _access_log_bucket(),
-        _bucket_policy(ACCESS_LOG_BUCKET_POLICY, ACCESS_LOG_BUCKET, *_access_log_deliveries()),
-        _landing_bucket(),
-        _bucket_policy("LandingBucketPolicy", LANDING_BUCKET),
-        _results_bucket(),
-        _bucket_policy("ResultsBucketPolicy", RESULTS_BUCKET),
-        _ledger(),
-        _datastore(),
-    ]
+    """The buckets and the data store."""
+    return [_access_log_bucket(), _landing_bucket(), _results_bucket(), _datastore()]
