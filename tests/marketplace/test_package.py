@@ -76,7 +76,7 @@ def test_the_checksums_are_those_of_every_file(release: bundle.Bundle) -> None:
 
 def test_the_template_is_the_release_s_own(release: bundle.Bundle) -> None:
     template = release.read("storescp-1.2.0.yaml").decode()
-    assert f"Default: '{IMAGE}'" in template or f"Default: {IMAGE}" in template
+    assert f"Image: '{IMAGE}'" in template or f"Image: {IMAGE}" in template
     assert template.startswith("AWSTemplateFormatVersion")
     assert "StoreSCP 1.2.0" in template
     digest = hashlib.sha256(template.encode()).hexdigest()

@@ -19,6 +19,7 @@ from typing import Any
 
 from storescp_cfn.local import LocalError, embedded_aws
 from storescp_cfn.local.log_driver import LogDriver
+from storescp_cfn.local.network import create_network
 from storescp_cfn.local.processes import Child, free_port
 
 REGION = "us-east-1"
@@ -138,25 +139,8 @@ class LocalStack:
     # -- the stack
 
     def network_parameters(self) -> dict[str, str]:
-        """Make a VPC with two public and two private subnets, as the guide asks; return the template's parameters."""
-        ec2 = self.client("ec2")
-        vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-        subnets = [
-            ec2.create_subnet(
-                VpcId=vpc_id, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{'ab'[number % 2]}"
-            )
-            for number in range(4)
-        ]
-        ids = [subnet["Subnet"]["SubnetId"] for subnet in subnets]
-        group = ec2.create_security_group(GroupName="storescp", Description="DICOM receivers", VpcId=vpc_id)
-        return {
-            "VpcID": vpc_id,
-            "PublicSubnetIDs": ",".join(ids[:2]),
-            "PrivateSubnetIDs": ",".join(ids[2:]),
-            "SecurityGroupID": group["GroupId"],
-            "VpcCIDR": "10.0.0.0/16",
-            "PeerCIDR1": "203.0.113.0/24",
-        }
+        """Make a network as the guide asks; return the template's parameters that name it."""
+        return create_network(self.client("ec2"), REGION).parameters()
 
     def create_stack(self, on_event: Callable[[Mapping[str, Any]], None] = lambda event: None) -> None:
         """Create the stack from the template through CloudFormation, telling each stack event as it comes."""
