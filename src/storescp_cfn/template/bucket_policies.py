@@ -21,7 +21,6 @@ from awacs.aws import (
     Statement,
     StringEquals,
     StringNotEquals,
-    StringNotEqualsIfExists,
 )
 from awacs.aws import ArnEquals as ArnIs
 from awacs.aws import Condition as PolicyCondition
@@ -138,7 +137,13 @@ def _landing_statements(receiver_role: str, importer_role: str) -> list[Any]:
             Null({"s3:x-amz-server-side-encryption-aws-kms-key-id": False}),
         ),
         # HealthImaging cannot read what lies in an archive class.
-        _deny("NoArchive", ["PutObject"], everything, StringNotEqualsIfExists({"s3:x-amz-storage-class": "STANDARD"})),
+        _deny(
+            "NoArchive",
+            ["PutObject"],
+            everything,
+            Null({"s3:x-amz-storage-class": False}),
+            StringNotEquals({"s3:x-amz-storage-class": "STANDARD"}),
+        ),
         If(
             conditions.IS_BOUND_TO_ENDPOINT,
             _deny(
