@@ -27,6 +27,7 @@ class ImageSetOperations:
             "GetImageSet": self.get_image_set,
             "ListImageSetVersions": self.list_image_set_versions,
             "GetImageSetMetadata": self.get_image_set_metadata,
+            "DeleteImageSet": self.delete_image_set,
         }
 
     def search_image_sets(self, request: Parameters) -> Parameters:
@@ -70,6 +71,17 @@ class ImageSetOperations:
         if not 1 <= number <= image_set.version:
             raise ServiceError("ResourceNotFoundException", f"The image set has no version {number}")
         return image_set, number
+
+    def delete_image_set(self, request: Parameters) -> Parameters:
+        """DeleteImageSet: all versions, at once; in the real service it takes a moment."""
+        image_set, _ = self.image_set(request)
+        self._state.datastore(request["datastoreId"]).image_sets.remove(image_set)
+        return {
+            "datastoreId": request["datastoreId"],
+            "imageSetId": image_set.image_set_id,
+            "imageSetState": "LOCKED",
+            "imageSetWorkflowStatus": "DELETING",
+        }
 
     def _image_set_version(self, image_set: ImageSet, number: int) -> Parameters:
         return {

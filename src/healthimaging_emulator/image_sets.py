@@ -133,6 +133,13 @@ class ImageSets:
             self._primary_of_study.setdefault(instance.StudyInstanceUID, image_set)
             self._primary_of_sop_instance[instance.SOPInstanceUID] = image_set
 
+    def remove(self, image_set: ImageSet) -> None:
+        """Forget an image set: what comes next for its series begins a new one."""
+        del self.by_id[image_set.image_set_id]
+        for index in (self._primary_of_series, self._primary_of_study, self._primary_of_sop_instance):
+            for uid in [uid for uid, found in index.items() if found is image_set]:
+                del index[uid]
+
 
 def _differ(one: Instance, other: Instance, keywords: tuple[str, ...]) -> bool:
     return any(getattr(one, keyword) != getattr(other, keyword) for keyword in keywords)

@@ -29,6 +29,7 @@ def documented_rates() -> Rates:
         "GetImageSet": (25, 50),
         "ListImageSetVersions": (25, 50),
         "GetImageSetMetadata": (50, 100),
+        "DeleteImageSet": (0.25, 1),
         "GetDICOMInstance": (50, 100),
         "GetDICOMInstanceFrames": (50, 100),
     }

@@ -191,9 +191,9 @@ def estimate(studies_per_day: float, images_per_study: float, image_mb: float, r
 
 
 def _add_account_commands() -> None:
-    from storescp_cfn.commands import asking, quarantine
+    from storescp_cfn.commands import asking, quarantine, verifying
 
-    for command in (asking.status, quarantine.quarantine, quarantine.warnings):
+    for command in (asking.status, quarantine.quarantine, quarantine.warnings, verifying.verify):
         main.add_command(command)
 
 

@@ -121,7 +121,7 @@ def test_what_is_not_emulated_says_so_by_name() -> None:
     operations = {route.name: route for route in MODEL.routes}
     bench = Bench()
     absent = set(operations) - set(bench.service.operations)
-    assert {"CopyImageSet", "DeleteImageSet", "UpdateImageSetMetadata", "GetImageFrame", "TagResource"} <= absent
+    assert {"CopyImageSet", "UpdateImageSetMetadata", "GetImageFrame", "TagResource"} <= absent
     for name in absent:
         path = operations[name].operation.http["requestUri"].replace("{", "").replace("}", "")
         answer = raw(bench, operations[name].method, path, b"{}")
@@ -392,3 +392,17 @@ def test_a_setting_that_is_none_is_refused_and_changes_nothing(change: dict[str,
 def test_the_operations_are_those_of_the_installed_botocore() -> None:
     model = botocore.session.get_session().get_service_model("medical-imaging")
     assert {route.name for route in MODEL.routes} == set(model.operation_names)
+
+
+def test_a_deleted_image_set_is_gone_and_its_series_begins_anew() -> None:
+    bench = Bench()
+    bench.put("b/1.dcm", part10())
+    bench.run()
+    bench.wait(60)
+    [image_set] = bench.client.search_image_sets(datastoreId=bench.datastore_id)["imageSetsMetadataSummaries"]
+    place = {"datastoreId": bench.datastore_id, "imageSetId": image_set["imageSetId"]}
+    assert bench.client.delete_image_set(**place)["imageSetWorkflowStatus"] == "DELETING"
+    assert bench.client.search_image_sets(datastoreId=bench.datastore_id)["imageSetsMetadataSummaries"] == []
+    with pytest.raises(ClientError) as error:
+        bench.client.get_image_set(**place)
+    assert refusal(error) == ("ResourceNotFoundException", 404)
