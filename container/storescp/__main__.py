@@ -31,6 +31,7 @@ from storescp.worker import StoreFactory, serve
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
+_LOG_SECONDS_AT_STOP = 1.0
 
 
 def main(store_factory: StoreFactory = open_store) -> None:
@@ -103,7 +104,9 @@ def run(
         serve_worker,
         log,
     )
-    return supervisor.run()
+    code = supervisor.run()
+    log.writer.finish(_LOG_SECONDS_AT_STOP)
+    return code
 
 
 def _register_usage(product_code: str) -> None:

@@ -33,8 +33,10 @@ METRICS: Final = {
     "BatchAgeSeconds": "Seconds",
     "ManifestFailures": "Count",
     "BytesBuffered": "Bytes",
+    "LogLinesDropped": "Count",
 }
-_VALUES_A_LINE: Final = 100
+_VALUES_PER_LINE: Final = 100
+_METRICS_PER_LINE: Final = 20  # so that a line stays below what a pipe takes at once, see log.py
 
 
 class Metrics:
@@ -59,11 +61,11 @@ class Metrics:
         self._counts["InstancesAcknowledged"] += 1
         self._counts["BytesAcknowledged"] += size
         self._puts += 1
-        if len(self._put_seconds) < _VALUES_A_LINE:
+        if len(self._put_seconds) < _VALUES_PER_LINE:
             self._put_seconds.append(seconds)
         else:  # a fair sample of any number (reservoir sampling)
             place = random.randrange(self._puts)
-            if place < _VALUES_A_LINE:
+            if place < _VALUES_PER_LINE:
                 self._put_seconds[place] = seconds
 
     def failed(self, status: int) -> None:
@@ -78,8 +80,8 @@ class Metrics:
         self._counts["Rejections"] += 1
         self._counts[name if name in METRICS else "RejectionsOther"] += 1
 
-    def take_line(self, gauges: dict[str, float]) -> dict[str, Any]:
-        """Return one line with everything counted since the last one, and the gauges as they are now."""
+    def take_lines(self, gauges: dict[str, float]) -> list[dict[str, Any]]:
+        """Return lines with everything counted since the last ones, and with the gauges as they are now."""
         values: dict[str, Any] = {name: self._counts[name] for name, unit in METRICS.items() if unit != "Seconds"}
         values |= gauges
         if self._put_seconds:
@@ -87,6 +89,13 @@ class Metrics:
         self._counts.clear()
         self._put_seconds = []
         self._puts = 0
+        names = list(values)
+        return [
+            self._line({name: values[name] for name in names[place : place + _METRICS_PER_LINE]})
+            for place in range(0, len(names), _METRICS_PER_LINE)
+        ]
+
+    def _line(self, values: dict[str, Any]) -> dict[str, Any]:
         metrics = [{"Name": name, "Unit": METRICS[name]} for name in values]
         return {
             "_aws": {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PART_BYTES: Final = 5 * 1024 * 1024  # the least that S3 allows for a part (S3 User Guide, "multipart upload limits")
 MAXIMUM_PARTS: Final = 10_000
 _UNREADY_SECONDS: Final = 60.0
+_SILENT_SECONDS: Final = 10.0
 # Of DIMSE_TIMEOUT: the rest is for the way of our answer, and a request that hangs is tried once more.
 _ANSWER_SHARE: Final = 0.9
 _TRY_SHARE: Final = 0.4
@@ -62,6 +63,7 @@ class StoreHealth:
 
     def __init__(self) -> None:
         self._failing_since: float | None = None
+        self._last_failure = 0.0
         self._code = ""
 
     def succeeded(self) -> None:
@@ -72,17 +74,23 @@ class StoreHealth:
         """The store failed; `code` is that of the `StoreError`."""
         if self._failing_since is None:
             self._failing_since = monotonic_now
+        self._last_failure = monotonic_now
         self._code = code
-
-    def is_failing(self) -> bool:
-        """Whether the last thing that was asked failed."""
-        return self._failing_since is not None
 
     def not_ready_reason(self, monotonic_now: float) -> str:
         """Why no association should come here: a minute of failures without a success; empty if there is no reason."""
         if self._failing_since is None or monotonic_now - self._failing_since < _UNREADY_SECONDS:
             return ""
         return f"the store has confirmed nothing for {_UNREADY_SECONDS:.0f} seconds: {self._code}"
+
+    def needs_probe(self, monotonic_now: float) -> bool:
+        """Whether nobody else will find out soon that the store works again.
+
+        While senders still come, what they hear counts: a probe that succeeds must not hide that nothing is stored.
+        """
+        if self._failing_since is None:
+            return False
+        return bool(self.not_ready_reason(monotonic_now)) or monotonic_now - self._last_failure > _SILENT_SECONDS
 
 
 class Store(Protocol):

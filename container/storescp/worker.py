@@ -14,7 +14,7 @@ from storescp.batch import Batches, Limits, utc_now
 from storescp.health import HealthServer
 from storescp.incoming import StorageService
 from storescp.listeners import Listener
-from storescp.log import Log, write_line
+from storescp.log import Log
 from storescp.manifests import ManifestWriter
 from storescp.memory import MemoryBudget
 from storescp.metrics import Metrics
@@ -32,6 +32,7 @@ _METRICS_SECONDS: Final = 60.0
 _MANIFEST_SECONDS_AT_STOP: Final = 5.0
 _STORE_RETRY_SECONDS: Final = 5.0
 _FAREWELL_SECONDS: Final = 1.0
+_LOG_SECONDS_AT_STOP: Final = 1.0
 
 StoreFactory = Callable[[Settings, Mapping[str, str]], Store]
 
@@ -72,18 +73,25 @@ class Worker:
 
     def not_ready_reason(self) -> str:
         """Say why no association should come here; empty if it should."""
-        return "stopping" if self._is_stopping else self._store_failure
+        if self._is_stopping:
+            return "stopping"
+        return self._store_failure or self._store.health.not_ready_reason(self._loop.time())
 
-    async def await_store(self) -> None:
+    async def watch_store(self) -> None:
         """Find out whether the store can be written; until it can, we serve, but are not ready.
 
-        Once it could, a failure is answered to the sender: taking us out of service would not mend the store.
+        Later a failure is answered to its sender, and only a minute of failures without a success takes us out of
+        service: then we go on trying ourselves, because no sender may come any more.
         """
         while failure := await self._store.probe_write():
             self._store_failure = failure
             self._log.error("store not reached", detail=failure)
             await asyncio.sleep(_STORE_RETRY_SECONDS)
         self._store_failure = ""
+        while True:
+            await asyncio.sleep(_STORE_RETRY_SECONDS)
+            if self._store.health.needs_probe(self._loop.time()) and (failure := await self._store.probe_write()):
+                self._log.error("store not reached", detail=failure)
 
     # The clock
 
@@ -112,7 +120,9 @@ class Worker:
         }
         if self._report.worker == 0:  # one worker for all, so that a sum over tasks is right
             gauges["OpenAssociations"] = self._slots.total()
-        write_line(self._metrics.take_line(gauges))
+        self._metrics.count("LogLinesDropped", self._log.writer.take_dropped())
+        for line in self._metrics.take_lines(gauges):
+            self._log.metrics(line)
 
     # The stop
 
@@ -176,6 +186,7 @@ async def serve(
     """Serve in this process until SIGTERM or SIGINT, or until the supervisor is gone."""
     loop = asyncio.get_running_loop()
     log = Log(settings.log_level)
+    log.writer.flush_by(loop.call_later)
     worker = Worker(settings, store_factory(settings, environment), slots, report, log)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -184,7 +195,7 @@ async def serve(
     await health.start(health_socket)
     listener.start(worker.new_association, stopping.set)
     worker.start_clock()
-    background = [loop.create_task(worker.await_store())]
+    background = [loop.create_task(worker.watch_store())]
     agent_uri = environment.get("ECS_AGENT_URI", "")  # given to every task of ECS, by the agent
     if agent_uri and report.worker == 0:
         background.append(loop.create_task(protect(agent_uri, slots.total, log)))
@@ -198,3 +209,4 @@ async def serve(
     health.stop()
     await asyncio.sleep(0)  # connections are closed in the next round of the loop
     log.info("receiver stopped", worker=report.worker)
+    log.writer.finish(_LOG_SECONDS_AT_STOP)

@@ -126,7 +126,7 @@ def test_a_full_disk_is_a_failure_that_leaves_nothing(tmp_path: Path, monkeypatc
             await upload.put_part(1, views(b"x"))
         with pytest.raises(StoreError):
             await upload.complete()
-        return failed.value.code, folder.health.is_failing()
+        return failed.value.code, folder.health.needs_probe(float("inf"))
 
     def full(descriptor: int, chunks: object) -> int:
         raise OSError(28, "a sentence")

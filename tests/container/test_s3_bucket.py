@@ -377,7 +377,7 @@ def test_health_tells_of_a_minute_without_a_success() -> None:
         now = asyncio.get_running_loop().time()
         with pytest.raises(StoreError):
             await put(bucket)
-        assert bucket.health.is_failing()
+        assert bucket.health.needs_probe(now + 20)
         assert bucket.health.not_ready_reason(now + 30) == ""
         assert bucket.health.not_ready_reason(now + 70) == "the store has confirmed nothing for 60 seconds: HTTP403"
         sink.fault = always(None)

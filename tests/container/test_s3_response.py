@@ -1,7 +1,7 @@
 """Covers storescp.s3.response: whole responses however they are cut, and a refusal for everything else."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storescp.s3.response import MalformedResponse, Response, ResponseReader
@@ -84,6 +84,7 @@ def read(pieces: list[bytes]) -> Response | None:
 
 
 @pytest.mark.parametrize("name", WHOLE)
+@settings(deadline=None)
 @given(data=st.data())
 def test_a_response_is_the_same_however_it_is_cut(name: str, data: st.DataObject) -> None:
     content, status, body, keeps_open = WHOLE[name]
@@ -110,6 +111,7 @@ def test_what_is_no_response_is_refused_and_bounded(name: str) -> None:
     assert "\\x" not in str(refused.value)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     for prefix in (b"", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"HTTP/1.1 200 "):
