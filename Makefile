@@ -22,7 +22,7 @@ help-all: # Show every target
 ##@ To see it
 .PHONY: demo
 demo: install system-packages ## Send a study through the whole chain on this machine (DICOM=folder, PORT=number)
-	@$(BIN)/storescp-cfn demo $(if $(DICOM),--dicom "$(DICOM)") $(if $(PORT),--port $(PORT))
+	@$(BIN)/storescp-cfn demo $(if $(VERBOSE),--verbose) $(if $(DICOM),--dicom "$(DICOM)") $(if $(PORT),--port $(PORT))
 
 .PHONY: up
 up: install system-packages ## The same, and stay up for any DICOM program until Ctrl-C
@@ -157,8 +157,10 @@ $(INSTALLED): pyproject.toml container/pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (a minute or two, once) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "A virtual environment could not be made: install Python 3.11 or newer with its venv module (Debian: apt-get install python3-venv)." >&2; exit 1; }
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev]'
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ./container
+	@export PIP_RETRIES=1 PIP_DEFAULT_TIMEOUT=15 && \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[local,dev]' && \
+	  $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ./container || { \
+	  echo "The Python packages could not be installed: this takes a connection to the package index (or a mirror that pip is told of by PIP_INDEX_URL), also through a proxy (HTTPS_PROXY)." >&2; exit 1; }
 	@touch $@
 
 .PHONY: system-packages

@@ -43,6 +43,25 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+def test_the_default_study_shows_what_goes_wrong_and_by_which_command_it_is_seen(place: dict[str, str]) -> None:
+    command = [*DEMO, "--port", str(free_port()), "--verbose"]
+    done = subprocess.run(command, env=place, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("CREATE_COMPLETE") > 40  # --verbose
+    counts = counts_of(done.stdout)
+    assert counts["files"] == counts["sent"] + counts["not readable by dcmtk"]
+    assert counts["sent"] == counts["acknowledged"] == counts["imported"] + counts["quarantined"]
+    assert counts["quarantined"] == 1
+    for shown in ("$ storescp-cfn status", "US3 calls STORSCP: typo?", "$ storescp-cfn quarantine list"):
+        assert shown in done.stdout
+
+
+def counts_of(printed: str) -> dict[str, int]:
+    """The numbers of the table at the end."""
+    table = printed.partition("Where every image is")[2].partition("$ ")[0]
+    return {name: int(count) for name, count in re.findall(r"^ *([a-z ]+?) +(\d+) *$", table, re.MULTILINE)}
+
+
 def test_a_folder_of_ones_own_travels_the_whole_chain(place: dict[str, str], tmp_path: Path) -> None:
     synthetic_ct(tmp_path / "study", slices=4, rows=16, columns=16)
     command = [*DEMO, "--port", str(free_port()), "--dicom", str(tmp_path / "study")]
@@ -50,9 +69,8 @@ def test_a_folder_of_ones_own_travels_the_whole_chain(place: dict[str, str], tmp
     assert done.returncode == 0, done.stdout + done.stderr
     for output in ("NetworkLoadBalancerDNS: ", "DICOMPort: ", "DICOMAETitle: STORESCP", " resources created"):
         assert output in done.stdout
-    assert "CREATE_COMPLETE" not in done.stdout  # one line for all resources; --verbose gives each its own
-    table = done.stdout.partition("Where every image is")[2]
-    assert {name: int(count) for name, count in re.findall(r"^ *([a-z ]+?) +(\d+) *$", table, re.MULTILINE)} == {
+    assert "CREATE_COMPLETE  " not in done.stdout  # one line for all resources; --verbose gives each its own
+    assert counts_of(done.stdout) == {
         "files": 4,
         "not readable by dcmtk": 0,
         "sent": 4,

@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, TextIO
+from typing import IO, Any
 
 ALL_WELL, SOMETHING_TO_DO, COULD_NOT_FIND_OUT = 0, 1, 2  # exit statuses
 NARROWEST, WIDEST = 60, 120  # columns of a terminal that a screen makes use of
@@ -133,7 +133,7 @@ class Style:
         ) or [first]
 
 
-def style_of(stream: TextIO, environment: Mapping[str, str]) -> Style:
+def style_of(stream: IO[str], environment: Mapping[str, str]) -> Style:
     """Wrapped and coloured on a terminal (https://no-color.org), plain elsewhere."""
     if not stream.isatty():
         return Style()
@@ -189,7 +189,7 @@ def _table_text(table: Table, style: Style) -> Iterable[str]:
         yield from ([style.paint(line, "2") for line in text] if number == 0 else text)
 
 
-def show(screen: Screen, json_wanted: bool, stream: TextIO | None = None) -> int:
+def show(screen: Screen, json_wanted: bool, stream: IO[str] | None = None) -> int:
     """Print the screen on `stream` (standard output); return the exit status."""
     stream = stream or sys.stdout
     text = as_json(screen) + "\n" if json_wanted else as_text(screen, style_of(stream, os.environ))

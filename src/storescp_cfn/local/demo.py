@@ -16,13 +16,26 @@ from typing import Any, NoReturn
 from rich.console import Console
 from rich.table import Table
 
+from storescp_cfn.account import deployment as deployments
+from storescp_cfn.account import quarantine, status
+from storescp_cfn.account.screen import show
+from storescp_cfn.account.words import counted
 from storescp_cfn.local import LocalError, accounting, dcmtk, operator
 from storescp_cfn.local.processes import require_free
-from storescp_cfn.local.stack import DeployedStack, LocalStack, LocalStackError
-from storescp_cfn.local.study import DicomFile, files_of, pydicom_test_files, synthetic_ct, total_bytes
+from storescp_cfn.local.stack import STACK_NAME, DeployedStack, LocalStack, LocalStackError
+from storescp_cfn.local.study import (
+    DicomFile,
+    files_of,
+    pydicom_test_files,
+    refused_and_warned,
+    synthetic_ct,
+    total_bytes,
+)
 
-CALLING_AE_TITLE = "MODALITY1"
+CALLING_AE_TITLE, TROUBLED_AE_TITLE, TYPING_ERROR_AE_TITLE = "CT1", "MR1", "US3"
 CT_SLICES = 60
+# One task runs here, and devices with a typing error are turned away.
+ONE_RECEIVER = {"TaskDesiredCount": "1", "RequireCalledAETitle": "true"}
 SETTLE_SECONDS = 180
 LISTED = 10
 TOLD_STATES = frozenset({"IMPORTING", "SETTLED", "SPLIT", "INCOMPLETE", "COMPLETED", "FAILED"})
@@ -79,12 +92,15 @@ class Demonstration:
     def run(self) -> bool:
         """Return whether all that was acknowledged is imported or quarantined; where it stays, go on until Ctrl-C."""
         chosen = self.check()
-        with LocalStack(self.template_body, {"SCPPort": str(self.port)}) as stack:
+        with LocalStack(self.template_body, {"SCPPort": str(self.port), **ONE_RECEIVER}) as stack:
             deployed = self.create(stack)
             files = chosen or self.default_study(stack.folder / "ct")
             self.echo(deployed)
-            sent = self.send(stack, deployed, files)
+            sent = self.send(stack, deployed, files, CALLING_AE_TITLE)
+            if not chosen:
+                sent += self.send_trouble(stack, deployed)
             agreed = self.account(stack, deployed, sent)
+            self.show_commands(stack)
             if self.stays:
                 self.stay(stack, deployed)
         return agreed
@@ -142,9 +158,34 @@ class Demonstration:
             raise LocalStackError(f"C-ECHO failed: {trouble}")
         self.step("C-ECHO with dcmtk's echoscu: success")
 
-    def send(self, stack: LocalStack, deployed: DeployedStack, files: Sequence[DicomFile]) -> list[dcmtk.Sent]:
+    def send_trouble(self, stack: LocalStack, deployed: DeployedStack) -> list[dcmtk.Sent]:
+        """What every archive meets: an image that is refused, one with a warning, a device with a typing error."""
+        wrong_title = deployed.outputs["DICOMAETitle"].replace("E", "", 1)
+        self.step(f"And what goes wrong: a refused image, one with a warning, a device that calls {wrong_title}")
+        dcmtk.echo("127.0.0.1", self.port, wrong_title, TYPING_ERROR_AE_TITLE)
+        return self.send(stack, deployed, refused_and_warned(stack.folder / "trouble"), TROUBLED_AE_TITLE)
+
+    def show_commands(self, stack: LocalStack) -> None:
+        """What a person who looks after it sees: the two commands, on this stack."""
+        connection = operator.connection(stack)
+        with operator.variables(stack):
+            deployment = deployments.find(connection, STACK_NAME)
+            for command, screen in (
+                ("storescp-cfn status", status.overview(deployment)),
+                ("storescp-cfn quarantine list", quarantine.show_list(deployment, quarantine.Selection())),
+                ("storescp-cfn warnings list", quarantine.show_warnings(deployment, quarantine.Selection())),
+            ):
+                self.print("")
+                self.step(f"$ {command}")
+                show(screen, json_wanted=False, stream=self.console.file)
+
+    def send(
+        self, stack: LocalStack, deployed: DeployedStack, files: Sequence[DicomFile], calling: str
+    ) -> list[dcmtk.Sent]:
         title, done = deployed.outputs["DICOMAETitle"], 0
-        text = f"Sending {len(files)} files ({total_bytes(files) / 1e6:.0f} MB) with dcmtk's storescu"
+        text = (
+            f"{calling} sends {counted(len(files), 'file')} ({total_bytes(files) / 1e6:.0f} MB) with dcmtk's storescu"
+        )
         with self.progress(text) as tell:
 
             def on_sent(_: dcmtk.Sent) -> None:
@@ -152,7 +193,7 @@ class Demonstration:
                 done += 1
                 tell(f"Sending: {done} of {len(files)}")
 
-            return dcmtk.store(files, "127.0.0.1", self.port, title, CALLING_AE_TITLE, stack.folder, on_sent)
+            return dcmtk.store(files, "127.0.0.1", self.port, title, calling, stack.folder, on_sent)
 
     def account(self, stack: LocalStack, deployed: DeployedStack, sent: Sequence[dcmtk.Sent]) -> bool:
         """Follow the batches until all is settled, then print the table; return whether it all agrees."""

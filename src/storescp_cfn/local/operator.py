@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from storescp_cfn.account.connection import Connection
 from storescp_cfn.local import embedded_aws
 from storescp_cfn.local.stack import REGION, LocalStack
 
@@ -18,6 +23,26 @@ def environment(stack: LocalStack) -> dict[str, str]:
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
     }
+
+
+@contextmanager
+def variables(stack: LocalStack) -> Iterator[None]:
+    """These variables in our own environment, for as long as commands run in this process."""
+    before = {name: os.environ.get(name) for name in environment(stack)}
+    os.environ.update(environment(stack))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def connection(stack: LocalStack) -> Connection:
+    """The way to the local stack; its keys come from `variables`."""
+    return Connection(region_name=REGION, endpoint_url=stack.endpoint_url)
 
 
 def export_line(stack: LocalStack) -> str:

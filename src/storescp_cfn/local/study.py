@@ -114,3 +114,26 @@ def _gradient(number: int, rows: int, columns: int) -> bytes:
 def total_bytes(files: Iterable[DicomFile]) -> int:
     """Bytes on disk of all of them."""
     return sum(file.path.stat().st_size for file in files)
+
+
+JPEG_SPECTRAL_SELECTION = "1.2.840.10008.1.2.4.53"  # retired: HealthImaging keeps it as a blob, with warning B120
+DESCRIPTION_LIMIT = 256  # characters of StudyDescription that HealthImaging takes (devguide, element constraints)
+
+
+def refused_and_warned(folder: Path) -> tuple[DicomFile, DicomFile]:
+    """Two instances of one study: HealthImaging refuses the first, and takes the second with a warning."""
+    import pydicom
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
+    refused, warned = synthetic_ct(folder, 2, 16, 16)
+    with pydicom.config.disable_value_validation():
+        dataset = pydicom.dcmread(refused.path)
+        dataset.StudyDescription = "x" * (DESCRIPTION_LIMIT + 1)
+        dataset.save_as(refused.path)
+    dataset = pydicom.dcmread(warned.path)
+    dataset.PixelData = encapsulate([dataset.PixelData])  # no picture: nobody here decodes it
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.file_meta.TransferSyntaxUID = UID(JPEG_SPECTRAL_SELECTION)
+    dataset.save_as(warned.path, implicit_vr=False, little_endian=True)
+    return refused, DicomFile(warned.path, CT_IMAGE_STORAGE, warned.sop_instance_uid, JPEG_SPECTRAL_SELECTION)
