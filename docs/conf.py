@@ -1,12 +1,12 @@
 """Sphinx configuration: MyST pages, furo's looks, the API from docstrings."""
 
 project = "StoreSCP for AWS HealthImaging"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx_design", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = project
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "locales"]
 # Data classes explain their fields in the docstring; a second list of them says nothing.
 autodoc_default_options = {"member-order": "bysource", "undoc-members": False}
 autodoc_typehints = "description"
