@@ -72,7 +72,7 @@ def require_version(version: str) -> None:
 
 
 def release_notes(changelog: str, version: str) -> str:
-    """The changelog's section of a version, without its heading. A `## ` in a fenced block is no heading.
+    """The changelog's section of a version, without its heading. What looks like a heading in a fenced block is none.
 
     Raises:
         BadInputError: there is none, or it is empty.
