@@ -102,6 +102,11 @@ interop: install system-packages ## Send from five implementations, plain and ov
 	@cd .cache/interop && npm ci --silent --no-audit --no-fund
 	@$(BIN)/python -W ignore -m interop
 
+.PHONY: what-is-stored
+what-is-stored: install system-packages # Send odd objects to four receivers; writes docs/what-is-stored.md and the table that tests hold us to
+	@$(BIN)/python scripts/system_packages.py orthanc:/usr/sbin/Orthanc
+	@$(BIN)/python -W ignore -m interop.odd_objects
+
 IMAGE ?= localhost/storescp:latest
 export IMAGE
 IMAGE_FILES := build/image

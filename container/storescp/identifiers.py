@@ -48,7 +48,7 @@ MAXIMUM_ELEMENTS: Final = 10_000
 MAXIMUM_INFLATED_BYTES: Final = 4 * 1024 * 1024
 _MAXIMUM_VALUE_BYTES: Final = 1024
 _DEFLATED_STEP: Final = 16 * 1024
-_INFLATED_STEP: Final = 64 * 1024
+_INFLATED_STEP: Final = 4 * 1024  # small: damage costs the step that it is in
 
 
 @dataclass(slots=True)
