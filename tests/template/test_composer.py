@@ -62,7 +62,7 @@ def test_no_module_is_longer_than_two_hundred_lines() -> None:
 def test_what_cannot_be_joined_is_refused(handler: str, other: str, sentence: str) -> None:
     sources = {"__init__": '"""A package."""', "handler": f'"""H."""\n{handler}\n', "other": f'"""O."""\n{other}\n'}
     with pytest.raises(ComposeError, match=sentence):
-        compose(sources.__getitem__)
+        compose("import_lambda", sources.__getitem__)
 
 
 def test_a_wheel_renders_the_same_template_as_the_checkout(tmp_path: Path) -> None:

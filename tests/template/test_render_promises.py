@@ -152,6 +152,7 @@ def test_outputs_begin_with_the_three_of_the_guide(template: dict[str, Any]) -> 
 
 def test_what_holds_images_or_facts_keeps_its_logical_id(template: dict[str, Any]) -> None:
     found = {name: r["Type"] for name, r in template["Resources"].items() if r["Type"] in STATEFUL.values()}
+    del found["PreflightLogGroup"]  # a failed launch must not leave it behind
     assert found == STATEFUL
 
 
@@ -159,6 +160,29 @@ def test_what_holds_images_or_facts_keeps_its_logical_id(template: dict[str, Any
 def test_what_holds_images_or_facts_outlives_the_stack(template: dict[str, Any], name: str) -> None:
     assert template["Resources"][name]["DeletionPolicy"] == "Retain"
     assert template["Resources"][name]["UpdateReplacePolicy"] == "Retain"
+
+
+def test_what_outlives_the_stack_is_made_after_the_preflight_check(template: dict[str, Any]) -> None:
+    """A launch that it refuses leaves nothing behind."""
+    resources = template["Resources"]
+    retained = {name for name, resource in resources.items() if resource.get("DeletionPolicy") == "Retain"}
+    assert retained > set(STATEFUL)
+    assert [name for name in retained if "Preflight" not in resources[name]["DependsOn"]] == []
+    needed, seen = ["Preflight"], {"Preflight"}
+    while needed:
+        found = referred(resources[needed.pop()]) & set(resources) - seen
+        seen |= found
+        needed += found
+    assert "PreflightFunction" in seen
+    assert not seen & retained
+
+
+def referred(resource: dict[str, Any]) -> set[str]:
+    """Names that a resource refers to, by whatever function."""
+    text = json.dumps({key: value for key, value in resource.items() if key != "Metadata"})
+    functions = r'"Ref": "(\w+)"|"Fn::GetAtt": \["(\w+)"|\$\{(\w+)[.}]'
+    names = {name for groups in re.findall(functions, text) for name in groups if name}
+    return names | set(resource.get("DependsOn", []))
 
 
 def test_nothing_has_a_fixed_name(template: dict[str, Any]) -> None:

@@ -70,6 +70,8 @@ _STEADY_RUNTIME = AcceptedFinding(
     "python3.13 is supported until June 2029; newer ones are not confirmed in every Region of HealthImaging.",
     nag=[*findings.nag("L1", AWS_SOLUTIONS), *findings.nag("LambdaLatestVersion", SERVERLESS)],
 )
+# What every function of ours is found to lack.
+SMALL_FUNCTION = (_NO_DEAD_LETTERS, _NOT_RESERVED, _NOT_IN_VPC, _NO_TRACES, _STEADY_RUNTIME)
 _ENVIRONMENT_KEY = AcceptedFinding(
     "Lambda encrypts the environment with a key of its own; it holds names, no secrets. With KmsKeyARN the key is the "
     "customer's.",
@@ -257,11 +259,7 @@ def _function() -> Function:
         IMPORTER,
         Metadata=findings.metadata(
             "Starts one import job for each closed batch, and settles every image of it",
-            _NO_DEAD_LETTERS,
-            _NOT_RESERVED,
-            _NOT_IN_VPC,
-            _NO_TRACES,
-            _STEADY_RUNTIME,
+            *SMALL_FUNCTION,
             _ENVIRONMENT_KEY,
         ),
         Description="Imports closed batches into AWS HealthImaging and settles every image of them",

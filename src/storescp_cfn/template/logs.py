@@ -8,7 +8,7 @@ from troposphere.logs import LogGroup
 from storescp_cfn.template import conditions, findings
 from storescp_cfn.template.findings import HIPAA, NIST_4, NIST_5, PCI, AcceptedFinding
 
-_ENCRYPTION = AcceptedFinding(
+ENCRYPTION = AcceptedFinding(
     "CloudWatch Logs encrypts every log group with a key of its own; with KmsKeyARN it is the customer's.",
     checkov=["CKV_AWS_158"],
     guard=["CLOUDWATCH_LOG_GROUP_ENCRYPTED", "cloudwatch_log_group_encrypted_check"],
@@ -26,7 +26,7 @@ def log_group(logical_id: str, why: str) -> LogGroup:
     """A log group for one component. Its name is made by CloudFormation, so that two stacks do not meet."""
     return LogGroup(
         logical_id,
-        Metadata=findings.metadata(why, _ENCRYPTION, _RETENTION),
+        Metadata=findings.metadata(why, ENCRYPTION, _RETENTION),
         DeletionPolicy="Retain",
         UpdateReplacePolicy="Retain",
         RetentionInDays=Ref("LogRetentionDays"),

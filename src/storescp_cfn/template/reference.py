@@ -19,6 +19,7 @@ from storescp_cfn.template import (
     monitoring,
     outputs,
     parameters,
+    preflight,
     regions,
     rules,
     service,
@@ -185,13 +186,14 @@ def iam_page(template: Json) -> str:
     """Each role, each statement and why; and the policies of buckets, topic and function."""
     release = Release(product_code="code")
     paid: Json = json.loads(render(release).to_json())
-    free = {grant.sid for role in service.roles() + importing.roles() for grant in role.grants}
+    free = {grant.sid for role in service.roles() + importing.roles() + [preflight.role()] for grant in role.grants}
     return _page(
         "IAM roles and policies",
-        "The stack makes four roles, each with a managed policy, and with a second one where a customer's key is "
-        "used. None has a fixed name, so that the capability CAPABILITY_IAM is enough. No role can delete a version "
+        "The stack makes five roles, each with a managed policy, and with further ones where a customer's key or TLS "
+        "in the receivers is used. None has a fixed name, so that the capability CAPABILITY_IAM is enough. No role can "
+        "delete a version "
         "of an object, a bucket, the ledger or the data store, or reach a bucket that is not the stack's.",
-        *(_role_section(paid, role, free) for role in service.roles(release) + importing.roles()),
+        *(_role_section(paid, role, free) for role in service.roles(release) + importing.roles() + [preflight.role()]),
         _resource_policies(template),
     )
 

@@ -13,6 +13,7 @@ from storescp_cfn.template import (
     network,
     outputs,
     parameters,
+    preflight,
     regions,
     rules,
     service,
@@ -39,14 +40,17 @@ def render(release: Release | None = None) -> Template:
     regions.add_to(template)
     release_mapping.add_to(template, described)
     conditions.add_to(template, described.images_that_are_no_choice)
-    for resource in (
-        *network.resources(),
-        *storage.resources(),
-        *ledger.resources(),
-        *bucket_policies.resources(service.RECEIVER_ROLE, importing.IMPORTER_ROLE),
-        *service.resources(described),
-        *importing.resources(),
-        *monitoring.resources(),
+    for resource in preflight.before(
+        (
+            *preflight.resources(),
+            *network.resources(),
+            *storage.resources(),
+            *ledger.resources(),
+            *bucket_policies.resources(service.RECEIVER_ROLE, importing.IMPORTER_ROLE),
+            *service.resources(described),
+            *importing.resources(),
+            *monitoring.resources(),
+        )
     ):
         template.add_resource(resource)
     outputs.add_to(template)

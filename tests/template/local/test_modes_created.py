@@ -4,8 +4,7 @@ leave what holds images or facts where it is."""
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,86 +13,25 @@ import pytest
 from audit import modes
 from storescp_cfn.local.stack import LocalStack
 from storescp_cfn.template import render
+from tests.template.local.stacks import RETAINED_TYPES, Stacks
 
-PATIENCE_SECONDS = 120
 BODY = render().to_json()
-RETAINED_TYPES = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::HealthImaging::Datastore", "AWS::Logs::LogGroup"}
 
 
 @dataclass(frozen=True)
-class Account:
-    """An account of the local AWS, with what a hospital would have there before it launches the stack."""
+class Account(Stacks):
+    """What a hospital would have before it launches the stack."""
 
-    local: LocalStack
-    network: Mapping[str, str]
     modes: list[modes.Mode]
-
-    def run(self, action: str, name: str, parameters: Mapping[str, str]) -> str:
-        """Create or update a stack and wait; return its status."""
-        cloudformation = self.local.client("cloudformation")
-        getattr(cloudformation, f"{action}_stack")(
-            StackName=name,
-            TemplateURL=f"{self.local.endpoint_url}/templates/template",
-            Parameters=[
-                {"ParameterKey": key, "ParameterValue": value} for key, value in {**self.network, **parameters}.items()
-            ],
-            Capabilities=["CAPABILITY_IAM"],
-        )
-        return self.wait(name)
-
-    def wait(self, name: str) -> str:
-        cloudformation = self.local.client("cloudformation")
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < deadline:
-            status = str(cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"])
-            if not status.endswith("_IN_PROGRESS"):
-                return status
-            time.sleep(0.2)
-        raise AssertionError(f"{name} was not at rest after {PATIENCE_SECONDS} s")
-
-    def resources(self, name: str) -> dict[str, tuple[str, str]]:
-        """Type and physical id of each resource of a stack, by logical id."""
-        pages = self.local.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
-        return {
-            resource["LogicalResourceId"]: (resource["ResourceType"], resource["PhysicalResourceId"])
-            for page in pages
-            for resource in page["StackResourceSummaries"]
-        }
-
-    def outputs(self, name: str) -> dict[str, str]:
-        stack = self.local.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-        return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-
-    def delete(self, name: str) -> str:
-        """Delete a stack and wait; return its last status."""
-        cloudformation = self.local.client("cloudformation")
-        stack_id = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackId"]
-        cloudformation.delete_stack(StackName=name)
-        return self.wait(stack_id)
-
-    def exists(self, kind: str, physical_id: str) -> bool:
-        """Whether a retained resource is still there; raises the service's error where it is not."""
-        if kind == "AWS::S3::Bucket":
-            self.local.client("s3").head_bucket(Bucket=physical_id)
-        elif kind == "AWS::DynamoDB::Table":
-            self.local.client("dynamodb").describe_table(TableName=physical_id)
-        elif kind == "AWS::HealthImaging::Datastore":
-            self.local.client("medical-imaging").get_datastore(datastoreId=physical_id)
-        else:
-            groups = self.local.client("logs").describe_log_groups(logGroupNamePrefix=physical_id)["logGroups"]
-            return physical_id in {group["logGroupName"] for group in groups}
-        return True
 
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[Account]:
     with LocalStack(BODY) as local:
         local.start_aws()
-        s3 = local.client("s3")
-        s3.create_bucket(Bucket="templates")
-        s3.put_object(Bucket="templates", Key="template", Body=BODY.encode())
         network = local.network_parameters()
-        bare = Account(local, network, [])
+        bare = Stacks(local, network)
+        bare.upload(BODY)
         assert bare.run("create", "Earlier", {}) == "CREATE_COMPLETE"
         datastore = bare.outputs("Earlier")["HealthImagingDatastoreID"]
         assert bare.delete("Earlier") == "DELETE_COMPLETE"
