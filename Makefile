@@ -117,8 +117,8 @@ image: ## Build the receiver's image with docker, podman or buildah (BASE=... IM
 
 #@ Further tests, and what is renewed now and then
 .PHONY: test-modes
-test-modes: install # Create, update and delete the template in all of its 32 modes on the local stack
-	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_modes_created.py
+test-modes: install # Create, update and delete the template in its modes, and refuse bad launches, on the local stack
+	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_modes_created.py tests/template/local/test_preflight_launches.py
 
 .PHONY: test-iam
 test-iam: install system-packages # Take each permission away in turn and see the chain break (four minutes)
