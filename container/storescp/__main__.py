@@ -84,7 +84,7 @@ def run(
         report = WorkerReport(worker, closed)
         listener: Listener
         if tls is None:
-            opener = PlainOpener(report.connection_closed)
+            opener = PlainOpener()
             listener = WorkerInbox(control, opener) if control else PlainListener(dicom, opener, log)
         else:
             handshaker = TlsHandshaker(tls, settings.artim_timeout, log, report.connection_closed)
@@ -96,15 +96,8 @@ def run(
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         serve_worker(0, None)
         return 0
-    supervisor = Supervisor(
-        dicom,
-        settings.workers,
-        associations,
-        closed,
-        serve_worker,
-        log,
-    )
-    code = supervisor.run()
+    with health:
+        code = Supervisor(dicom, settings.workers, associations, closed, serve_worker, log).run()
     log.writer.finish(_LOG_SECONDS_AT_STOP)
     return code
 

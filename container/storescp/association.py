@@ -1,18 +1,23 @@
-"""One connection of a sender: bytes between the socket and the protocol core, and the ends that it can have."""
+"""One connection of a sender: bytes between the transport and the protocol core, and the ends that it can have."""
 
 import asyncio
-import socket
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from storescp.acceptance import LOCAL_LIMIT_EXCEEDED, REJECTION_NAMES, Policy, answer
 from storescp.dimse import DimseError
 from storescp.established import EstablishedAssociation, OperationTable
 from storescp.incoming import StorageService
+from storescp.memory import READ_BYTES, SMALLEST_CHUNK_BYTES, Memory
+from storescp.pace import Pace
+from storescp.part import AssociationMemory, FirstStage
 from storescp.pdu import AssociateReject, AssociateRequest
 from storescp.registry import Registry
 from storescp.settings import Settings
 from storescp.state_table import State
+from storescp.transport import Transport
 from storescp.upper_layer import (
     Aborted,
     AssociateRequested,
@@ -25,7 +30,7 @@ from storescp.upper_layer import (
 
 # A sender that says nothing for so long while we stop is not between two images.
 _IDLE_SECONDS_AT_STOP: Final = 5.0
-_QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)  # Linux
+_MAXIMUM_UNSENT_BYTES: Final = 16 * 1024  # of answers that the sender does not read; beyond it no request is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,174 +40,157 @@ class Acceptor:
     settings: Settings
     policy: Policy
     registry: Registry
+    memory: Memory
     storage: StorageService
     operations: OperationTable
     loop: asyncio.AbstractEventLoop
-    read_view: memoryview  # all connections read into it: it is emptied before another one reads
 
 
-class Association(asyncio.BufferedProtocol):
-    """A connection; a slot is taken only by an association that was accepted."""
+class Association:
+    """A connection; a slot is taken only by an association that was accepted.
+
+    Whatever calls it (transport, memory, store, clock) comes in through `_run`, so that whatever happens in it ends
+    there: everything is given back, and nobody else notices.
+    """
 
     __slots__ = (
         "_acceptor",
-        "_connected",
         "_ended",
         "_established",
         "_holds_slot",
-        "_is_reading",
-        "_is_writing_paused",
+        "_is_stuck",
         "_last_read",
-        "_socket",
+        "_leftover",
+        "_pace",
         "_started",
         "_transport",
         "_upper_layer",
-        "may_exceed_budget",
+        "_waiting_since",
         "peer",
     )
 
-    def __init__(self, acceptor: Acceptor) -> None:
+    def __init__(self, acceptor: Acceptor, transport: Transport) -> None:
         self._acceptor = acceptor
+        self._transport = transport
         self._upper_layer = UpperLayer(acceptor.policy.maximum_pdu_size)
         self._established: EstablishedAssociation | None = None
         self._ended = ""  # how the association ended
         self._holds_slot = False
-        self._is_reading = True
-        self._is_writing_paused = False
-        self.may_exceed_budget = False  # although memory is exhausted
-        self.peer = ""
+        self._is_stuck = False  # for want of room
+        self._leftover = b""  # what was read, and not taken yet
+        self._pace = Pace()
+        self._last_read = self._waiting_since = self._started = acceptor.loop.time()
+        host, port = transport.peer_address
+        self.peer = f"{host}:{port}" if host else ""
 
-    # What the event loop calls
-
-    def connection_made(self, transport: Any) -> None:
+    def start(self) -> None:
         """Begin to wait for an A-ASSOCIATE-RQ (AE-5)."""
-        self._transport = transport
-        self._socket = _socket_of(transport)
-        self._connected = self._last_read = self._acceptor.loop.time()
-        peer = transport.get_extra_info("peername")
-        self.peer = f"{peer[0]}:{peer[1]}" if peer else ""
         self._acceptor.registry.connected(self)
+        self._transport.start(self)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where to read to."""
-        return self._acceptor.read_view
+    # What the transport calls
 
-    def buffer_updated(self, nbytes: int) -> None:
+    def read_limit(self) -> int:
+        """Return how many bytes may be read now."""
+        if self._established is None or self._ended:
+            return SMALLEST_CHUNK_BYTES
+        if self._acceptor.memory.is_short:
+            return min(self._established.read_limit, SMALLEST_CHUNK_BYTES)
+        return min(self._established.read_limit, READ_BYTES)
+
+    def received(self, data: memoryview) -> None:
         """Take what was read."""
-        acceptor = self._acceptor
-        self._last_read = acceptor.loop.time()
-        self._acknowledge()
-        try:
-            for indication in self._upper_layer.receive(acceptor.read_view[:nbytes]):
-                if type(indication) is Fragment:
-                    assert self._established is not None
-                    self._established.take(indication)
-                else:
-                    self._on_indication(indication)
-        except DimseError as error:
-            self._abort(str(error))
-        if self._established is None:
-            acceptor.registry.pending_changed(self, self._upper_layer.held_bytes)
-        elif acceptor.storage.memory.is_exhausted:
-            acceptor.registry.memory_exhausted()
-        else:
-            self.update_flow_control()
+        self._last_read = self._acceptor.loop.time()
+        self._pace.count(len(data))
+        self._run(self._take, data)
 
-    def eof_received(self) -> bool:
-        """Close: no sender of DICOM half-closes its connection."""
-        return False
+    def sent(self) -> None:
+        """Go on reading: the sender reads our answers."""
+        self._run(self._update_flow_control)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self) -> None:
         """Clean up, however it ended."""
-        if self._socket is not None:
-            self._socket.detach()
-            self._socket = None
-        self._upper_layer.connection_closed()
-        self._end("connection lost")
+        self._run(self._upper_layer.connection_closed)
+        self._run(self._end, "connection lost")
         self._acceptor.registry.disconnected(self)
-        self._acceptor.registry.memory_returned()
-
-    def pause_writing(self) -> None:
-        """Read no more requests: the sender does not read our answers."""
-        self._is_writing_paused = True
-        self.update_flow_control()
-
-    def resume_writing(self) -> None:
-        """Read again: the sender reads our answers."""
-        self._is_writing_paused = False
-        self.update_flow_control()
 
     # What the registry and the worker call
 
-    @property
-    def is_established(self) -> bool:
-        """Whether an association was accepted and has not ended."""
-        return self._established is not None and not self._ended
-
-    @property
-    def is_receiving(self) -> bool:
-        """Whether an object has arrived in part."""
-        return self._established is not None and self._established.is_receiving
-
     def enforce_timeouts(self, monotonic_now: float, is_stopping: bool) -> None:
         """End what takes too long (ARTIM, NETWORK_TIMEOUT); while stopping, what only keeps us waiting."""
-        settings = self._acceptor.settings
-        if self._upper_layer.artim_runs:
-            if monotonic_now - self._connected > settings.artim_timeout:
-                self._upper_layer.artim_expired()
-                self._transport.abort()
-            return
-        established = self._established
-        if established is None or not established.is_idle:
-            return
-        silent = monotonic_now - self._last_read
-        if silent > settings.network_timeout and (self._is_reading or self._is_writing_paused):
-            self._abort(f"nothing was received for {settings.network_timeout:g} seconds")
-        elif is_stopping and silent > _IDLE_SECONDS_AT_STOP and not established.is_receiving:
-            self._abort("the receiver stops and the sender was idle")
+        self._run(self._enforce_timeouts, monotonic_now, is_stopping)
 
     def abort(self, reason: str) -> None:
         """Abort the association, or drop a connection that has none."""
-        if self.is_established:
-            self._abort(reason)
-        else:
-            self._transport.abort()
-
-    def update_flow_control(self) -> None:
-        """Read from the network, or do not, as memory, window, store and the sender's own reading allow."""
-        established = self._established
-        is_reading = True
-        if established is not None and not self._ended:
-            is_reading = (
-                established.takes_more
-                and not self._is_writing_paused
-                and (self.may_exceed_budget or not self._acceptor.storage.memory.is_exhausted)
-            )
-        if is_reading is not self._is_reading and not self._transport.is_closing():
-            self._is_reading = is_reading
-            if is_reading:
-                self._last_read = self._acceptor.loop.time()
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
+        self._run(self._abort, reason)
 
     # What the services call
 
     def send(self, data: bytes) -> None:
         """Send PDUs, unless the connection has gone."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        self._transport.write(data)
+
+    def go_on(self) -> None:
+        """Take what is left over, now that there may be room, and read on."""
+        self._last_read = self._acceptor.loop.time()
+        self._run(self._take_leftover)
 
     def operations_changed(self) -> None:
-        """Go on, now that an operation is over: with reading, with a release that waits, with the last log line."""
-        self._acceptor.registry.memory_returned()
+        """Go on, now that an operation is over: with what is left over, a release that waits, the last log line."""
         self._last_read = self._acceptor.loop.time()
-        if self._ended:
-            self._log_end()
-        elif self._upper_layer.state is State.AWAITING_RELEASE_DECISION:
-            self._release_when_idle()
+        self._run(self._after_operation)
+
+    # Bytes
+
+    def _take(self, data: memoryview) -> None:
+        layer = self._upper_layer
+        self._is_stuck = False
+        for indication in layer.receive(data):
+            if type(indication) is not Fragment:
+                self._on_indication(indication)
+            elif not self._take_fragment(indication):
+                self._is_stuck = True
+                self._leftover = bytes(data[layer.position :])
+                break
+        if self._established is None:
+            self._acceptor.registry.pending_changed(self, layer.held_bytes)
         else:
-            self.update_flow_control()
+            self._update_flow_control()
+
+    def _take_fragment(self, fragment: Fragment) -> bool:
+        """Take a fragment as far as there is room for it, the rest comes again; return False if there is none."""
+        established = self._established
+        assert established is not None
+        room = established.room_for(fragment)
+        if room < len(fragment.data) or room < 0:
+            fragment = self._upper_layer.unread(fragment, max(room, 0))
+            if room < 0:
+                return False
+        established.take(fragment)
+        return True
+
+    def _take_leftover(self) -> None:
+        if self._is_stuck and not self._ended:
+            leftover, self._leftover = self._leftover, b""
+            self._take(memoryview(leftover))
+        else:
+            self._update_flow_control()
+
+    def _update_flow_control(self) -> None:
+        """Read from the network, or do not, as window, memory, store and the sender's own reading allow."""
+        established = self._established
+        if established is None or self._ended:
+            is_reading = True
+        else:
+            is_reading = (
+                not self._is_stuck
+                and established.takes_more()
+                and self._transport.unsent_bytes <= _MAXIMUM_UNSENT_BYTES
+            )
+        if is_reading:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     # Indications
 
@@ -219,21 +207,86 @@ class Association(asyncio.BufferedProtocol):
             self._end(f"aborted: {indication.message}")
 
     def _on_request(self, request: AssociateRequest) -> None:
-        registry = self._acceptor.registry
-        decision = answer(request, self._acceptor.policy)
-        if not isinstance(decision, AssociateReject) and not registry.take_slot():
+        acceptor = self._acceptor
+        decision = answer(request, acceptor.policy)
+        if not isinstance(decision, AssociateReject) and not self._take_slot():
             decision = LOCAL_LIMIT_EXCEEDED
         if isinstance(decision, AssociateReject):
             self._send_final_pdu(self._upper_layer.reject(decision))
-            registry.rejected(self, request, REJECTION_NAMES[decision])
+            acceptor.registry.rejected(self, request, REJECTION_NAMES[decision])
             return
-        self._holds_slot = True
+        peer = (str(self._transport.peer_address[0]), request.calling_ae_title)
+        memory = AssociationMemory(acceptor.memory, peer, FirstStage(acceptor.memory))
+        self._started = acceptor.loop.time()
+        self._established = EstablishedAssociation(acceptor.operations, request, decision, memory, self)
+        acceptor.registry.accepted(self)
         self.send(self._upper_layer.accept(decision))
-        self._started = self._acceptor.loop.time()
-        self._established = EstablishedAssociation(self._acceptor.operations, request, decision, self)
-        registry.accepted(self)
+
+    def _take_slot(self) -> bool:
+        """Take a slot and a first stage of memory, or neither."""
+        if not self._acceptor.memory.admit():
+            return False
+        self._holds_slot = self._acceptor.registry.take_slot()
+        if not self._holds_slot:
+            self._acceptor.memory.dismiss()
+        return self._holds_slot
+
+    def _after_operation(self) -> None:
+        if self._ended:
+            self._log_end()
+        elif self._upper_layer.state is State.AWAITING_RELEASE_DECISION:
+            self._release_when_idle()
+        else:
+            self._take_leftover()
 
     # Ends
+
+    def _run(self, step: Callable[..., None], *arguments: object) -> None:
+        """Take a step; whatever happens in it ends here."""
+        try:
+            step(*arguments)
+        except DimseError as error:
+            self._run(self._abort, str(error))
+        except Exception as error:  # noqa: BLE001 (a mistake of ours costs one connection, and no other)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Give everything back after a mistake of ours: one line that says where it is, and no words of the error."""
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        self._acceptor.storage.log.error(
+            "connection failed", peer=self.peer, error=type(error).__name__, place=f"{where.name}:{where.lineno}"
+        )
+        self._transport.abort()
+        if self._ended != "failed":
+            self._run(self._end, "failed")
+
+    def _enforce_timeouts(self, monotonic_now: float, is_stopping: bool) -> None:
+        settings = self._acceptor.settings
+        if self._upper_layer.artim_runs:
+            if monotonic_now - self._waiting_since > settings.artim_timeout:
+                self._upper_layer.artim_expired()
+                self._transport.abort()
+            return
+        established = self._established
+        if established is None:
+            return
+        least = settings.minimum_bytes_per_second
+        if not established.is_receiving:
+            self._pace.restart()
+        elif self._pace.is_too_slow(monotonic_now, self._transport.is_reading, least):
+            self._abort(f"fewer than {least} bytes per second came of an object")
+            return
+        if established.is_idle:
+            self._enforce_silence(monotonic_now - self._last_read, is_stopping and not established.is_receiving)
+
+    def _enforce_silence(self, silent_seconds: float, is_waited_for: bool) -> None:
+        """End the association of a sender that says nothing, if it is its turn, or that does not read our answers."""
+        timeout = self._acceptor.settings.network_timeout
+        is_its_turn = self._transport.is_reading or self._transport.unsent_bytes > _MAXIMUM_UNSENT_BYTES
+        if silent_seconds > timeout and is_its_turn:
+            self._abort(f"nothing was received for {timeout:g} seconds")
+        elif is_waited_for and silent_seconds > _IDLE_SECONDS_AT_STOP:
+            self._abort("the receiver stops and the sender was idle")
 
     def _release_when_idle(self) -> None:
         if self._established is None or self._established.is_idle:
@@ -242,35 +295,39 @@ class Association(asyncio.BufferedProtocol):
             self._end("released")
 
     def _abort(self, reason: str) -> None:
+        if self._established is None or self._ended:
+            self._transport.abort()
+            return
         self._send_final_pdu(self._upper_layer.abort())
         self._end(f"aborted: {reason}")
 
     def _send_final_pdu(self, data: bytes) -> None:
         """Send the last PDU, and say that no more follows; closing outright could destroy it on its way."""
         self.send(data)
-        if not self._transport.is_closing() and self._transport.can_write_eof():
-            self._transport.write_eof()
+        self._transport.shut_down()
         self._await_close()
 
     def _await_close(self) -> None:
         """Start the ARTIM timer; what still arrives is read and dropped."""
-        self._connected = self._acceptor.loop.time()
+        self._waiting_since = self._acceptor.loop.time()
 
     def _end(self, how: str) -> None:
         """Take note that the association is over: slot and memory go back, what is whole goes on into the store."""
         if self._ended or self._established is None:
             return
         self._ended = how
-        self._established.end()
+        self._is_stuck = False
+        self._leftover = b""
         if self._holds_slot:
             self._holds_slot = False
             self._acceptor.registry.return_slot()
         self._acceptor.registry.ended(self, how == "released")
-        self.update_flow_control()
+        self._established.end()
+        self._update_flow_control()
         self._log_end()
 
     def _log_end(self) -> None:
-        """One line for each association, once its last operation is over."""
+        """Write one line for each association, once its last operation is over."""
         established = self._established
         if established is None or established.operations:
             return
@@ -288,23 +345,3 @@ class Association(asyncio.BufferedProtocol):
             seconds=round(self._acceptor.loop.time() - self._started, 3),
             end=self._ended,
         )
-
-    def _acknowledge(self) -> None:
-        """Have the kernel acknowledge at once.
-
-        A sender with Nagle's algorithm on holds its second small segment until the first is acknowledged, and
-        the kernel forgets this option after a while, so it is set after every read.
-        """
-        if self._socket is not None and _QUICKACK is not None:
-            try:  # noqa: SIM105 (this runs at every read, and a context manager costs as much as the call)
-                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            except OSError:  # the peer has gone; connection_lost follows
-                pass
-
-
-def _socket_of(transport: Any) -> socket.socket | None:
-    """A socket object on the transport's descriptor, which stays the transport's: detach, never close it."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-    return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.fileno())

@@ -12,9 +12,11 @@ from typing import Final, NamedTuple, Protocol
 from storescp.acceptance import operations_granted
 from storescp.batch import Lane
 from storescp.dimse import Command, MessageReader, Status, encode_response
+from storescp.part import AssociationMemory
 from storescp.pdu import AssociateAccept, AssociateRequest, ContextResult, encode_command_pdus
 from storescp.upper_layer import Fragment
 
+HEADERS_BYTES: Final = 4096  # read beyond the room for data: headers of PDUs, the next command
 UNRECOGNIZED: Final = -1  # key of what answers every command that the table does not have
 
 
@@ -33,17 +35,27 @@ class Operation(Protocol):
         """The request."""
 
     @property
-    def is_waiting_for_store(self) -> bool:
-        """Whether its sender should wait before it sends more of the data set."""
+    def room(self) -> int:
+        """How many bytes of the data set may be written now."""
+
+    @property
+    def can_end(self) -> bool:
+        """Whether the data set may end now."""
+
+    def request_room(self) -> bool:
+        """Ask for room, if there is none; return whether there is some now. If not, its peer is told later."""
 
     def write(self, data: memoryview) -> None:
-        """Take bytes of the data set."""
+        """Take bytes of the data set, as many as there is room for."""
+
+    def data_set_is_whole(self) -> None:
+        """Take note that its sender waits for us from now on."""
 
     def finish(self) -> None:
-        """The data set is whole: serve the request and report the outcome, now or later."""
+        """Serve the request, whose data set is whole, and report the outcome, now or later."""
 
     def abandon(self) -> None:
-        """The association is over before the data set was whole, or before it was served."""
+        """Leave nothing behind: the association is over before the data set was whole, or before it was served."""
 
 
 class Peer(Protocol):
@@ -52,8 +64,8 @@ class Peer(Protocol):
     def send(self, data: bytes) -> None:
         """Send PDUs."""
 
-    def update_flow_control(self) -> None:
-        """Read from the network, or do not."""
+    def go_on(self) -> None:
+        """Go on: there may be room for what could not be taken."""
 
     def operations_changed(self) -> None:
         """An operation is over."""
@@ -63,7 +75,12 @@ class EstablishedAssociation:
     """What an established association knows; a connection that never asks for one does without."""
 
     def __init__(
-        self, operations: "OperationTable", request: AssociateRequest, accept: AssociateAccept, peer: Peer
+        self,
+        operations: "OperationTable",
+        request: AssociateRequest,
+        accept: AssociateAccept,
+        memory: AssociationMemory,
+        peer: Peer,
     ) -> None:
         self.request = request
         self.transfer_syntaxes = {
@@ -72,6 +89,7 @@ class EstablishedAssociation:
             if context.result is ContextResult.ACCEPTANCE
         }
         self.peer = peer
+        self.memory = memory
         self.window = operations_granted(request)
         self.lane = Lane()
         self.size_hint = 0
@@ -97,9 +115,28 @@ class EstablishedAssociation:
         return not self.operations and not self._waiting
 
     @property
+    def read_limit(self) -> int:
+        """How many bytes may be read at once, so that little is left over if there is no room for them."""
+        if self._arriving is not None:
+            return self._arriving.room + HEADERS_BYTES
+        return self.memory.first_stage.size_bytes
+
     def takes_more(self) -> bool:
-        """Whether its sender may send on, as far as the window and the store are concerned."""
-        return not self._waiting and not (self._arriving is not None and self._arriving.is_waiting_for_store)
+        """Say whether its sender may send on, as far as window, memory and store are concerned; ask for room if so."""
+        if self._waiting:
+            return False
+        return self._arriving is None or self._arriving.room > 0 or self._arriving.request_room()
+
+    def room_for(self, fragment: Fragment) -> int:
+        """Say how many bytes of a fragment can be taken now, or -1: it has to wait, even if it is empty."""
+        if fragment.is_command:
+            return -1 if self._waiting else len(fragment.data)
+        arriving = self._arriving
+        if arriving is None or (len(fragment.data) <= arriving.room and arriving.can_end):
+            return len(fragment.data)
+        if not arriving.room and not arriving.request_room():
+            return -1
+        return min(len(fragment.data), arriving.room)
 
     def take(self, fragment: Fragment) -> None:
         """Take a fragment.
@@ -115,6 +152,7 @@ class EstablishedAssociation:
         if self._arriving is not None:
             self._arriving.write(message.data)
             if message.is_last:
+                self._arriving.data_set_is_whole()
                 self._waiting.append(self._arriving)
                 self._arriving = None
                 self._begin_operations()
@@ -137,6 +175,12 @@ class EstablishedAssociation:
     def end(self) -> None:
         """The association is over: what is not whole goes, what was begun goes on into the store."""
         self.has_ended = True
+        try:
+            self._abandon()
+        finally:
+            self.memory.first_stage.close()
+
+    def _abandon(self) -> None:
         if self._arriving is not None:
             self._arriving.abandon()
             self._arriving = None
@@ -167,7 +211,8 @@ class EstablishedAssociation:
 class DismissedOperation:
     """A request that is answered without its data set being looked at."""
 
-    is_waiting_for_store = False
+    room = 1 << 62
+    can_end = True
 
     def __init__(self, association: EstablishedAssociation, command: Command, outcome: Outcome | None) -> None:
         """`outcome`: None if there is nothing to answer."""
@@ -175,8 +220,15 @@ class DismissedOperation:
         self._association = association
         self._outcome = outcome
 
+    def request_room(self) -> bool:
+        """Return True: there is always room for what is dropped."""
+        return True
+
     def write(self, data: memoryview) -> None:
         """Drop the bytes."""
+
+    def data_set_is_whole(self) -> None:
+        """Do nothing: the answer is given soon."""
 
     def finish(self) -> None:
         """Answer, now that the data set has gone by."""

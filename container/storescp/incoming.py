@@ -12,48 +12,45 @@ from typing import Any, Final
 
 from storescp.batch import Batch, Batches, Instance, Lane, utc_now
 from storescp.dimse import Command, Refusal, Status
-from storescp.instances import check_command, name_instance
-from storescp.keys import object_key
+from storescp.filling import PartFiller
+from storescp.instances import InstanceNames, check_command, name_instance
+from storescp.keys import object_key, safe_name
 from storescp.log import Log
-from storescp.memory import LARGEST_BUFFER, MemoryBudget
 from storescp.metrics import Metrics
+from storescp.part import AssociationMemory
 from storescp.part10 import encode_file_meta_information
+from storescp.patience import Patience
 from storescp.store import Store, StoreError
-from storescp.upload import CHUNK_BYTES, Upload, UploadAbandoned, stream
+from storescp.upload import Upload
 
 # HealthImaging imports no larger file (endpoints and quotas, "Maximum size of each P10 file").
 MAXIMUM_OBJECT_BYTES: Final = 10_000_000_000
-_SMALLEST_HINT: Final = 4096
+_ANY: Final = 1 << 62  # room for bytes that are dropped
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectContext:
     """What an association knows of an object before it arrives.
 
-    `lane` is where it is batched if it has to be streamed; `size_hint` the bytes it may well have.
+    `lane` is where it is batched if it has to be streamed; `size_hint` the bytes it may well have, 0: not known.
     """
 
     transfer_syntax: str
     calling_ae_title: str
     lane: Lane
     size_hint: int
+    memory: AssociationMemory
 
 
 class StorageService:
     """What all C-STORE requests of a process share."""
 
-    def __init__(self, store: Store, batches: Batches, memory: MemoryBudget, metrics: Metrics, log: Log) -> None:
+    def __init__(self, store: Store, batches: Batches, metrics: Metrics, log: Log) -> None:
         self.store = store
         self.batches = batches
-        self.memory = memory
         self.metrics = metrics
         self.log = log
         self.loop = asyncio.get_running_loop()
-        self.uploads: set[IncomingObject] = set()
-
-    def frees_memory_soon(self) -> bool:
-        """Say whether an upload under way gives memory back without another byte being received."""
-        return any(upload.frees_memory_soon() for upload in self.uploads)
 
 
 class IncomingObject:
@@ -64,24 +61,23 @@ class IncomingObject:
 
     __slots__ = (
         "_batch",
-        "_buffer",
         "_context",
-        "_deadline",
+        "_filler",
         "_future",
         "_head_bytes",
         "_instance",
+        "_is_finished",
+        "_is_reported",
+        "_is_whole",
         "_on_outcome",
         "_on_room",
+        "_patience",
         "_put_began",
         "_service",
         "_upload",
-        "_used",
-        "_view",
         "command",
         "comment",
-        "is_finished",
         "put_seconds",
-        "size",
         "status",
     )
 
@@ -97,23 +93,22 @@ class IncomingObject:
         self.command = command
         self.status: Status | None = None
         self.comment = ""
-        self.size = 0
         self.put_seconds = 0.0
-        self.is_finished = False
+        self._is_whole = False
+        self._is_finished = False
+        self._is_reported = False
         self._service = service
         self._context = context
         self._on_room = on_room
         self._on_outcome = on_outcome
-        self._buffer: bytearray | None = None
-        self._view = memoryview(b"")
-        self._used = 0
+        self._filler: PartFiller | None = None
         self._head_bytes = 0
-        self._instance: Instance | None = None
-        self._batch: Batch | None = None
         self._upload: Upload | None = None
         self._future: asyncio.Future[Any] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
+        self._instance: Instance | None = None
+        self._batch: Batch | None = None
         self._put_began = 0.0
+        self._patience = Patience(service.loop, service.store.answer_seconds, self._give_up)
         try:
             check_command(command)
         except Refusal as refusal:
@@ -122,36 +117,55 @@ class IncomingObject:
         head = encode_file_meta_information(
             command.sop_class_uid, command.sop_instance_uid, context.transfer_syntax, context.calling_ae_title
         )
-        self._take_buffer(min(max(context.size_hint, _SMALLEST_HINT), LARGEST_BUFFER))
         self._head_bytes = len(head)
-        self.write(head)
+        self._filler = PartFiller(context.memory, head, context.size_hint, on_room)
 
-    def frees_memory_soon(self) -> bool:
-        """Say whether memory comes back without another byte being received."""
-        return self._upload is None or self._upload.frees_memory_soon()
+    # While it arrives
 
     @property
-    def is_waiting_for_store(self) -> bool:
-        """Whether the sender should wait for the store."""
-        return self._upload is not None and self._upload.is_full
+    def size(self) -> int:
+        """Bytes of the file so far."""
+        return self._filler.size if self._filler is not None else 0
 
-    def write(self, data: bytes | memoryview) -> None:
-        """Take bytes of the object; once it is refused, they are dropped."""
-        if self.status is not None:
-            return
-        end = self._used + len(data)
-        if end > len(self._view):
-            self._make_room(len(data))
-            if self.status is not None:
-                return
-            end = self._used + len(data)
-        self._view[self._used : end] = data
-        self._used = end
-        self.size += len(data)
+    @property
+    def room(self) -> int:
+        """How many bytes may be written now."""
+        return _ANY if self.status is not None or self._filler is None else self._filler.room
+
+    @property
+    def can_end(self) -> bool:
+        """Whether the data set may end here: not before there is memory for what precedes it in the file."""
+        return self.status is not None or self._filler is None or self._filler.has_begun
+
+    def request_room(self) -> bool:
+        """Ask for room, when there is none and more bytes are to come; return whether there is some at once.
+
+        If there is not, `on_room` is called later; nothing that the sender does or leaves undone is needed for that.
+        """
+        filler = self._filler
+        if filler is None or self.status is not None:
+            return True
+        if not filler.is_waiting:
+            if filler.size > MAXIMUM_OBJECT_BYTES:
+                self._refuse(Refusal(Status.OUT_OF_RESOURCES, f"Object exceeds {MAXIMUM_OBJECT_BYTES} bytes"))
+            elif not filler.grow():
+                self._store_part()
+        return self.room > 0
+
+    def write(self, data: memoryview) -> None:
+        """Take bytes of the object, as many as there is room for; once it is refused, they are dropped."""
+        if self.status is None and self._filler is not None:
+            self._filler.write(data)
+
+    def data_set_is_whole(self) -> None:
+        """Nothing more will arrive: from now on its sender waits for us."""
+        self._is_whole = True
+        if self.status is None:
+            self._patience.begin()
 
     def finish(self) -> None:
-        """The data set is whole: store it, or complete its upload, and report the outcome."""
-        self.is_finished = True
+        """Store the object, which is whole, or complete its upload, and report the outcome."""
+        self._is_finished = True
         self._service.metrics.received()
         if self.status is None:
             try:
@@ -159,114 +173,126 @@ class IncomingObject:
             except Refusal as refusal:
                 self._refuse(refusal)
         if self.status is not None:
-            self._on_outcome(self)
+            self._report()
 
     def abandon(self) -> None:
-        """The sender is gone before the end: leave nothing behind."""
+        """Leave nothing behind: the sender is gone before the end."""
         if self._upload is not None:
             self._upload.abandon()
-        elif self._future is None:
-            self._drop_buffer(is_unused=True)
-            self.status = Status.OUT_OF_RESOURCES
+        if self._future is None or self._upload is not None:
+            self._refuse(Refusal(Status.OUT_OF_RESOURCES, "Object was not completed"))
+        self._patience.end()
+
+    # The store
+
+    def _store_part(self) -> None:
+        """Have the part stored, which is full, and ask for another one; or wait until the store has caught up."""
+        assert self._filler is not None
+        if self._waits_for_store():
+            return
+        try:
+            if self._upload is None:
+                self._upload = Upload(self._service.store, self._choose_key(self._context.lane, 0), self._on_stored)
+                self._follow(self._upload.result)
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        self._push_part()
+        if not self._waits_for_store():
+            self._filler.grow()
+
+    def _waits_for_store(self) -> bool:
+        """Say whether the sender has to wait, which it does not do for ever."""
+        is_behind = self._upload is not None and self._upload.is_behind
+        if is_behind:
+            self._patience.begin()
+        return is_behind
+
+    def _on_stored(self) -> None:
+        """Go on, after a part was stored, with an object whose sender had to wait for that."""
+        if self._is_whole or self.status is not None:
+            return
+        self._patience.pause()
+        self._on_room()
+
+    def _push_part(self) -> None:
+        assert self._filler is not None and self._upload is not None
+        part = self._filler.take()
+        if part is not None and part.size:
+            self._upload.push(part)
+        elif part is not None:
+            part.release()
 
     def _store(self) -> None:
-        if self._upload is None:
-            self._begin_put()
-        else:
-            self._push()
-            self._upload.complete()
-            self._put_began = time.perf_counter()
-        self._deadline = self._service.loop.call_later(self._service.store.answer_seconds, self._give_up)
+        """Store what is whole.
 
-    def _begin_put(self) -> None:
-        key = self._choose_key(self._service.batches.shared, self.size)
+        Raises `Refusal`: it cannot be stored.
+        """
+        assert self._filler is not None
         self._put_began = time.perf_counter()
-        self._view = self._view[: self._used]
-        self._follow(self._service.store.put(key, (self._view,)))
-
-    def _begin_upload(self) -> None:
-        key = self._choose_key(self._context.lane, 0)
-        self._upload = Upload(self._service.memory, self._on_room)
-        self._follow(self._service.loop.create_task(stream(self._service.store, key, self._upload)))
+        if self._upload is not None:
+            self._push_part()
+            self._upload.complete()
+            return
+        key = self._choose_key(self._service.batches.shared, self.size)
+        self._filler.part.close()
+        self._follow(self._service.store.put(key, self._filler.part.views()))
 
     def _follow(self, future: "asyncio.Future[Any]") -> None:
         self._future = future
-        self._service.uploads.add(self)
         future.add_done_callback(self._on_done)
 
     def _choose_key(self, lane: Lane, size: int) -> str:
-        """Name the instance, hold its data set against the command, and choose a batch."""
+        """Name the instance, hold its data set against the command, and choose a batch.
+
+        Raises `Refusal`: the data set cannot be stored.
+        """
         service = self._service
-        data = self._view[self._head_bytes : self._used]
-        names = name_instance(self.command, data, self._context.transfer_syntax, self.is_finished)
+        names = self._names()
         instance = Instance(names.study, names.series, names.sop, self._context.calling_ae_title)
         self._instance = instance
         self._batch = service.batches.assign(lane, instance, size, service.loop.time(), utc_now())
         return object_key(self._batch.batch_id, *names)
 
-    def _make_room(self, size: int) -> None:
-        if self._upload is None and self._used + size <= LARGEST_BUFFER:
-            self._grow(self._used + size)
-            return
-        try:
-            if self.size + size > MAXIMUM_OBJECT_BYTES:
-                raise Refusal(Status.OUT_OF_RESOURCES, f"Object exceeds {MAXIMUM_OBJECT_BYTES} bytes")
-            if self._upload is None:
-                self._begin_upload()
-        except Refusal as refusal:
-            self._refuse(refusal)
-            return
-        self._push()
-        self._take_buffer(max(CHUNK_BYTES, size))
+    def _names(self) -> InstanceNames:
+        """Read the names in the first chunk, as almost always; in all that there is if they are not in it."""
+        assert self._filler is not None
+        part = self._filler.part
+        beginning = part.first_view()
+        is_all = len(beginning) == part.size
+        syntax = self._context.transfer_syntax
+        names = name_instance(self.command, beginning[self._head_bytes :], syntax, is_all and self._is_whole)
+        if is_all or safe_name("") not in names:
+            return names
+        return name_instance(self.command, memoryview(part.whole())[self._head_bytes :], syntax, self._is_whole)
 
-    def _grow(self, size: int) -> None:
-        old_buffer, old_view, used = self._buffer, self._view, self._used
-        self._take_buffer(size)
-        self._view[:used] = old_view[:used]
-        self._used = used
-        old_view.release()
-        if old_buffer is not None:
-            self._service.memory.give_back(old_buffer, is_unused=True)
-
-    def _take_buffer(self, size: int) -> None:
-        self._buffer = self._service.memory.take(size)
-        self._view = memoryview(self._buffer)
-        self._used = 0
-
-    def _push(self) -> None:
-        """Hand the buffer over to the upload."""
-        if self._buffer is None or self._upload is None:
-            return
-        self._view.release()
-        self._upload.push(self._buffer, self._used)
-        self._buffer = None
-        self._view = memoryview(b"")
-        self._used = 0
-
-    def _drop_buffer(self, is_unused: bool) -> None:
-        if self._buffer is not None:
-            self._service.memory.give_back(self._buffer, is_unused)
-            self._buffer = None
-            self._view = memoryview(b"")
+    # Ends
 
     def _refuse(self, refusal: Refusal) -> None:
+        """Take note of a failure; what is stored of the object is discarded, and what still arrives is dropped."""
         self.status = refusal.status
         self.comment = refusal.comment
         if self._upload is not None:
             self._upload.abandon()
-        self._drop_buffer(is_unused=True)
+        if self._filler is not None and (self._future is None or self._upload is not None):
+            self._filler.drop()  # else the store is reading it
 
     def _give_up(self) -> None:
+        """The store had its time."""
+        if self.status is not None:
+            return
         if self._future is not None:
             self._future.cancel()
+        else:
+            self._refuse(Refusal(Status.OUT_OF_RESOURCES, "Object store did not answer in time"))
+        if self._future is None:
+            self._on_room()
 
     def _on_done(self, future: "asyncio.Future[Any]") -> None:
         """The store has answered, or it failed, or we gave up, or the upload was abandoned."""
         service = self._service
-        service.uploads.discard(self)
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._let_go()
+        if self._filler is not None:
+            self._filler.drop()
         failure = "Object store did not answer in time" if future.cancelled() else self._describe(future.exception())
         batch, instance = self._batch, self._instance
         assert batch is not None and instance is not None
@@ -279,23 +305,20 @@ class IncomingObject:
             self.put_seconds = time.perf_counter() - self._put_began
             service.batches.stored(batch, instance, self.size, now, utc_now())
             self.status = Status.SUCCESS
-        if self.is_finished:
-            self._on_outcome(self)
+        if self._is_finished:
+            self._report()
         else:  # an upload that failed early: what is still to come is read and dropped
             self._on_room()
 
-    def _let_go(self) -> None:
-        """Give the memory back: the store does not touch it any more."""
-        if self._upload is not None:
-            self._upload.close()
-        else:
-            self._drop_buffer(is_unused=True)
+    def _report(self) -> None:
+        self._patience.end()
+        if not self._is_reported:
+            self._is_reported = True
+            self._on_outcome(self)
 
     def _describe(self, error: BaseException | None) -> str:
         if error is None:
             return ""
-        if isinstance(error, UploadAbandoned):
-            return "Object was not completed"
         code = error.code if isinstance(error, StoreError) else type(error).__name__
         self._service.log.error("store failed", code=code)
         return "Object store failed; keep the instance and send it again"

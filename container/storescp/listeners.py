@@ -5,12 +5,12 @@ import resource
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from storescp.log import Log
 from storescp.tls import failure_reason
 
-ProtocolFactory = Callable[[], asyncio.BaseProtocol]
+ConnectionHandler = Callable[[socket.socket], None]
 _BACKLOG: Final = 1024
 _ACCEPTS_PER_TURN: Final = 64
 _RETRY_ACCEPT_SECONDS: Final = 0.1
@@ -20,7 +20,7 @@ _MAXIMUM_HANDSHAKES: Final = 1024  # at once; beyond it the oldest is given up
 class Listener(Protocol):
     """A source of connections."""
 
-    def start(self, factory: ProtocolFactory, on_end: Callable[[], None]) -> None:
+    def start(self, serve: ConnectionHandler, on_end: Callable[[], None]) -> None:
         """Begin to make connections, in a running loop; `on_end` is called if there can be no more."""
 
     def stop(self) -> None:
@@ -30,8 +30,8 @@ class Listener(Protocol):
 class _Opener(Protocol):
     """What turns an accepted socket into a connection of ours."""
 
-    def begin(self, factory: ProtocolFactory, connection: socket.socket) -> None:
-        """Give a connection to a protocol of `factory`."""
+    def begin(self, connection: socket.socket, serve: ConnectionHandler) -> None:
+        """Give a connection to `serve`."""
 
     def stop(self) -> None:
         """Give up those that are not given yet."""
@@ -40,26 +40,12 @@ class _Opener(Protocol):
 class PlainOpener:
     """Gives connections on as they are."""
 
-    def __init__(self, connection_closed: Callable[[], None]) -> None:
-        """`connection_closed` is called for one that never became a connection of ours."""
-        self._connection_closed = connection_closed
-        self._tasks: set[asyncio.Task[Any]] = set()
-
-    def begin(self, factory: ProtocolFactory, connection: socket.socket) -> None:
-        """Give a connection to a protocol of `factory`."""
-        task = asyncio.get_running_loop().create_task(self._connect(factory, connection))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def begin(self, connection: socket.socket, serve: ConnectionHandler) -> None:
+        """Give a connection to `serve`."""
+        serve(connection)
 
     def stop(self) -> None:
         """Nothing to give up: a plain connection is given on at once."""
-
-    async def _connect(self, factory: ProtocolFactory, connection: socket.socket) -> None:
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(factory, connection)
-        except OSError:  # reset before it could be served
-            connection.close()
-            self._connection_closed()
 
 
 class TlsHandshaker:
@@ -76,13 +62,13 @@ class TlsHandshaker:
         self._seconds = seconds
         self._log = log
         self._connection_closed = connection_closed
-        self._under_way: dict[asyncio.Task[bool], socket.socket] = {}  # oldest first
+        self._under_way: dict[asyncio.Task[None], None] = {}  # oldest first
 
-    def begin(self, factory: ProtocolFactory, connection: socket.socket) -> None:
-        """Secure `connection` and give it to a protocol of `factory`; too many at once: the oldest is given up."""
-        task = asyncio.get_running_loop().create_task(self._secure(factory, connection))
-        self._under_way[task] = connection
-        task.add_done_callback(self._done)
+    def begin(self, connection: socket.socket, serve: ConnectionHandler) -> None:
+        """Secure a connection and give it to `serve`; if there are too many at once, the oldest is given up."""
+        task = asyncio.get_running_loop().create_task(self._secure(connection, serve))
+        self._under_way[task] = None
+        task.add_done_callback(self._under_way.pop)
         if len(self._under_way) > _MAXIMUM_HANDSHAKES:
             next(iter(self._under_way)).cancel()
 
@@ -91,31 +77,58 @@ class TlsHandshaker:
         for task in self._under_way:
             task.cancel()
 
-    async def _secure(self, factory: ProtocolFactory, connection: socket.socket) -> bool:
-        """Say whether it became a connection of ours."""
+    async def _secure(self, connection: socket.socket, serve: ConnectionHandler) -> None:
         peer = _peer_of(connection)
+        secured: socket.socket = connection
+        is_served = False
         try:
-            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-                factory,
-                connection,
-                ssl=self._context,
-                ssl_handshake_timeout=self._seconds,
-                ssl_shutdown_timeout=self._seconds,
-            )
-        except (ConnectionResetError, BrokenPipeError):  # it went away, as a load balancer's probe does
+            async with asyncio.timeout(self._seconds):
+                if not peer:
+                    raise ConnectionResetError  # before `wrap_socket`, which would leave its half of it open
+                secured = self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+                await _shake_hands(secured)
+            is_served = True
+        except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):  # as a load balancer's probe does
             self._log.debug("connection closed before the TLS handshake", peer=peer)
-            return False
-        except OSError as error:  # ssl.SSLError is one, and so is the time-out
+        except TimeoutError:
+            self._log.warning("TLS handshake failed", peer=peer, reason=f"it took more than {self._seconds:g} seconds")
+        except OSError as error:  # ssl.SSLError is one
             self._log.warning("TLS handshake failed", peer=peer, reason=failure_reason(error))
-            return False
-        # uvloop returns, too, when the connection is lost in the middle of the handshake.
-        return transport.get_extra_info("ssl_object") is not None
+        finally:
+            if not is_served:
+                secured.close()
+                self._connection_closed()
+        if is_served:
+            serve(secured)
 
-    def _done(self, task: asyncio.Task[bool]) -> None:
-        connection = self._under_way.pop(task)
-        if task.cancelled() or not task.result():
-            connection.close()
-            self._connection_closed()
+
+async def _shake_hands(connection: ssl.SSLSocket) -> None:
+    """Do the handshake of a server. Raises `OSError`: it failed."""
+    while True:
+        try:
+            connection.do_handshake()
+        except ssl.SSLWantReadError:
+            await _until_ready(connection, for_writing=False)
+        except ssl.SSLWantWriteError:
+            await _until_ready(connection, for_writing=True)
+        else:
+            return
+
+
+def _set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def _until_ready(connection: socket.socket, for_writing: bool) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    add, remove = (loop.add_writer, loop.remove_writer) if for_writing else (loop.add_reader, loop.remove_reader)
+    add(connection.fileno(), _set_done, ready)
+    try:
+        await ready
+    finally:
+        remove(connection.fileno())
 
 
 class PlainListener:
@@ -128,10 +141,10 @@ class PlainListener:
         self._log = log
         self._is_open = True
 
-    def start(self, factory: ProtocolFactory, on_end: Callable[[], None]) -> None:
+    def start(self, serve: ConnectionHandler, on_end: Callable[[], None]) -> None:
         """Accept; it never ends by itself."""
         self._loop = asyncio.get_running_loop()
-        self._factory = factory
+        self._serve = serve
         self._listen()
 
     def stop(self) -> None:
@@ -157,7 +170,7 @@ class PlainListener:
                 self._loop.call_later(_RETRY_ACCEPT_SECONDS, self._listen)
                 return
             connection.setblocking(False)
-            self._opener.begin(self._factory, connection)
+            self._opener.begin(connection, self._serve)
 
 
 class TlsListener(PlainListener):
@@ -174,10 +187,10 @@ class WorkerInbox:
         self._control = control
         self._opener = opener
 
-    def start(self, factory: ProtocolFactory, on_end: Callable[[], None]) -> None:
+    def start(self, serve: ConnectionHandler, on_end: Callable[[], None]) -> None:
         """Take connections from the supervisor; it ends when the supervisor does."""
         self._loop = asyncio.get_running_loop()
-        self._factory = factory
+        self._serve = serve
         self._on_end = on_end
         self._control.setblocking(False)
         self._loop.add_reader(self._control.fileno(), self._take)
@@ -198,7 +211,7 @@ class WorkerInbox:
         for descriptor in descriptors:
             connection = socket.socket(fileno=descriptor)
             connection.setblocking(False)
-            self._opener.begin(self._factory, connection)
+            self._opener.begin(connection, self._serve)
 
 
 def listen(address: str, port: int) -> socket.socket:

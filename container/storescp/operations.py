@@ -44,12 +44,13 @@ class StorageOperations:
             calling_ae_title=association.request.calling_ae_title,
             lane=association.lane,
             size_hint=association.size_hint,
+            memory=association.memory,
         )
         return IncomingObject(
             self._storage,
             command,
             context,
-            association.peer.update_flow_control,
+            association.peer.go_on,
             lambda incoming: self._stored(association, incoming),
         )
 

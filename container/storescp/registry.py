@@ -1,11 +1,9 @@
 """Who is connected to a process, and how many may be."""
 
 import resource
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from storescp.log import Log
-from storescp.memory import MemoryBudget
 from storescp.metrics import Metrics
 from storescp.pdu import AssociateRequest
 from storescp.settings import MIB
@@ -14,7 +12,6 @@ from storescp.slots import SharedCounts, Slots
 _MAXIMUM_PENDING: Final = 4096  # connections that have not asked for an association
 _MAXIMUM_PENDING_BYTES: Final = 32 * MIB
 _DESCRIPTORS_APART: Final = 512  # for uploads and ourselves
-_LET_THROUGH_SECONDS: Final = 10.0
 
 
 class Connection(Protocol):
@@ -29,15 +26,6 @@ class Connection(Protocol):
 
     def enforce_timeouts(self, monotonic_now: float, is_stopping: bool) -> None:
         """End what takes too long; while the process stops, what only keeps it waiting."""
-
-    @property
-    def is_receiving(self) -> bool:
-        """Whether an object has arrived in part."""
-
-    may_exceed_budget: bool
-
-    def update_flow_control(self) -> None:
-        """Read from the network, or do not."""
 
 
 class WorkerReport:
@@ -58,13 +46,11 @@ class Registry:
     def __init__(
         self,
         maximum_associations: int,
-        memory: MemoryBudget,
         slots: Slots,
         report: WorkerReport,
         metrics: Metrics,
         log: Log,
     ) -> None:
-        self._memory = memory
         self._slots = slots
         self._report = report
         self._metrics = metrics
@@ -74,9 +60,6 @@ class Registry:
         self._maximum_pending = _maximum_pending(maximum_associations)
         self._established: dict[Connection, None] = {}  # oldest first
         self._lingering: set[Connection] = set()  # connections whose association has ended
-        self._is_memory_short = False
-        self._let_through: Connection | None = None
-        self._let_through_since = 0.0
 
     @property
     def pending(self) -> tuple[Connection, ...]:
@@ -139,8 +122,6 @@ class Registry:
         """Take note that an association is over, though its connection may not be."""
         self._established.pop(connection, None)
         self._lingering.add(connection)
-        if connection is self._let_through:
-            self._let_through = None
         if not was_released:
             self._metrics.count("AssociationsAborted")
 
@@ -154,44 +135,6 @@ class Registry:
         """Have every connection end what takes too long."""
         for connection in (*self._pending, *self._established, *self._lingering):
             connection.enforce_timeouts(monotonic_now, is_stopping)
-
-    def memory_exhausted(self) -> None:
-        """Stop reading everywhere, so that no more than what is under way is buffered."""
-        self._is_memory_short = True
-        for connection in self._established:
-            connection.update_flow_control()
-
-    def memory_returned(self) -> None:
-        """Read again, once there is memory."""
-        if self._is_memory_short and not self._memory.is_exhausted:
-            self._is_memory_short = False
-            for connection in tuple(self._established):
-                connection.may_exceed_budget = False
-                connection.update_flow_control()
-            self._let_through = None
-
-    def relieve_memory(self, monotonic_now: float, frees_memory_soon: Callable[[], bool]) -> None:
-        """If memory is short and no upload is about to free some, let one object through until it is whole.
-
-        Without this, objects that are all received in part would wait for one another for ever. One that does
-        not make it in time is given up: its sender keeps its copy, and the others go on.
-        """
-        self.memory_returned()
-        if not self._is_memory_short or frees_memory_soon():
-            return
-        chosen = self._let_through
-        if chosen is not None and chosen.may_exceed_budget:
-            if monotonic_now - self._let_through_since > _LET_THROUGH_SECONDS:
-                chosen.abort("memory is short and the sender too slow")
-            return
-        chosen = next((waiting for waiting in self._established if waiting.is_receiving), None)
-        if chosen is not None:
-            self._established.pop(chosen)  # to the end of the queue
-            self._established[chosen] = None
-            self._let_through = chosen
-            self._let_through_since = monotonic_now
-            chosen.may_exceed_budget = True
-            chosen.update_flow_control()
 
     def _leave_pending(self, connection: Connection) -> None:
         self._pending_bytes -= self._pending.pop(connection, 0)

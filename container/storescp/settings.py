@@ -42,6 +42,12 @@ VARIABLES: Final = (
     Variable("DIMSE_TIMEOUT", "60", "1 to 3600", "seconds in which a request is answered"),
     Variable("NETWORK_TIMEOUT", "90", "1 to 86400", "seconds after which a silent association is aborted"),
     Variable("ARTIM_TIMEOUT", "10", "1 to 3600", "seconds in which a connection must request an association"),
+    Variable(
+        "MINIMUM_BYTES_PER_SECOND",
+        "1000",
+        "0 to 1000000000",
+        "an association is aborted if less comes of an object, two minutes long",
+    ),
     Variable("BATCH_QUIET_SECONDS", "5", "0.1 to 3600", "a batch is closed when nothing came for so long"),
     Variable("BATCH_MAX_AGE_SECONDS", "60", "1 to 86400", "a batch is closed when it is so old"),
     Variable("BATCH_MAX_INSTANCES", "4500", "1 to 5000", "a batch is closed when it has so many instances"),
@@ -84,6 +90,7 @@ class Settings:
     dimse_timeout: float
     network_timeout: float
     artim_timeout: float
+    minimum_bytes_per_second: int
     batch_quiet_seconds: float
     batch_max_age_seconds: float
     batch_max_instances: int
@@ -122,6 +129,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         dimse_timeout=reader.seconds("DIMSE_TIMEOUT", 1, 3600),
         network_timeout=reader.seconds("NETWORK_TIMEOUT", 1, 86400),
         artim_timeout=reader.seconds("ARTIM_TIMEOUT", 1, 3600),
+        minimum_bytes_per_second=reader.whole("MINIMUM_BYTES_PER_SECOND", 0, 1_000_000_000),
         batch_quiet_seconds=reader.seconds("BATCH_QUIET_SECONDS", 0.1, 3600),
         batch_max_age_seconds=reader.seconds("BATCH_MAX_AGE_SECONDS", 1, 86400),
         batch_max_instances=reader.whole("BATCH_MAX_INSTANCES", 1, 5000),

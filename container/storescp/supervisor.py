@@ -60,6 +60,10 @@ class Supervisor:
     def run(self) -> int:
         """Run until SIGTERM or SIGINT, and until all workers have ended; return the exit code."""
         wake, woken = socket.socketpair()
+        with wake, woken, self._selector:
+            return self._run(wake, woken)
+
+    def _run(self, wake: socket.socket, woken: socket.socket) -> int:
         for end in (wake, woken):
             end.setblocking(False)
         for number in range(self._number):

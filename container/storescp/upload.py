@@ -1,135 +1,98 @@
-"""An object on its way into the store while it still arrives: what is pulled into the parts of an upload."""
+"""An object on its way into the store in parts, while it still arrives."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
-from storescp.memory import MemoryBudget
-from storescp.store import PART_BYTES, MultipartUpload, Store
+from storescp.part import Part
+from storescp.store import MultipartUpload, Store
 
 PARTS_AT_ONCE: Final = 2
-CHUNK_BYTES: Final = 1024 * 1024
-_BACKLOG_LIMIT: Final = 4 * CHUNK_BYTES
-
-
-class UploadAbandoned(Exception):
-    """The object is not to be completed; the store discards what it has of it."""
 
 
 class Upload:
-    """An asynchronous iterator of chunks; whoever fills it stops when `is_full`, until `on_room` is called."""
+    """A multipart upload that takes parts as they are filled.
 
-    def __init__(self, memory: MemoryBudget, on_room: Callable[[], None]) -> None:
-        self._memory = memory
-        self._on_room = on_room
-        self._chunks: deque[tuple[bytearray, memoryview]] = deque()
-        self._handed_over: dict[int, tuple[bytearray, memoryview]] = {}  # by the view's identity
-        self._puller: asyncio.Future[None] | None = None
-        self._backlog_bytes = 0
+    `result` is done when the store has confirmed the whole object (its ETag), or failed, or when it was cancelled: then
+    all memory has been given back, and the store touches none of it any more.
+    """
+
+    def __init__(self, store: Store, key: str, on_part_stored: Callable[[], None]) -> None:
+        """`on_part_stored` is called each time when memory of a part was given back."""
+        self._store = store
+        self._key = key
+        self._on_part_stored = on_part_stored
+        self._parts: deque[Part] = deque()
         self._is_complete = False
-        self._is_abandoned = False
+        self._changed = asyncio.Event()
+        self._under_way: set[asyncio.Future[None]] = set()
+        self._failure: BaseException | None = None
+        self.result: asyncio.Task[str] = asyncio.get_running_loop().create_task(self._run())
+        self.result.add_done_callback(lambda _: self._release())
 
     @property
-    def is_full(self) -> bool:
-        """Whether the store is behind by more than it should be."""
-        return self._backlog_bytes > _BACKLOG_LIMIT
+    def is_behind(self) -> bool:
+        """Whether as many parts wait for the store as may."""
+        return len(self._parts) + len(self._under_way) >= PARTS_AT_ONCE
 
-    def frees_memory_soon(self) -> bool:
-        """Say whether memory comes back without another byte being received."""
-        held = sum(len(view) for _, view in self._handed_over.values())
-        return self._is_complete or bool(self._chunks) or held > PART_BYTES + CHUNK_BYTES
-
-    def push(self, buffer: bytearray, used: int) -> None:
-        """Hand a buffer over, of which the first `used` bytes count."""
-        self._chunks.append((buffer, memoryview(buffer)[:used]))
-        self._backlog_bytes += used
-        self._wake()
+    def push(self, part: Part) -> None:
+        """Store a part, which belongs to the upload from now on."""
+        self._parts.append(part)
+        self._changed.set()
 
     def complete(self) -> None:
-        """There will be no more chunks."""
+        """Take note that there are no more parts."""
         self._is_complete = True
-        self._wake()
+        self._changed.set()
 
     def abandon(self) -> None:
-        """Make the store discard the object."""
-        self._is_abandoned = True
-        self._wake()
+        """Have the store discard the object."""
+        self.result.cancel()
 
-    def close(self) -> None:
-        """Give all memory back: the store is done with the object."""
-        for buffer, _ in (*self._handed_over.values(), *self._chunks):
-            self._memory.give_back(buffer, is_unused=True)
-        self._handed_over.clear()
-        self._chunks.clear()
-        self._backlog_bytes = 0
+    async def _run(self) -> str:
+        target = await self._store.begin_upload(self._key)
+        try:
+            await self._put_parts(target)
+            return await target.complete()
+        except BaseException:
+            for future in tuple(self._under_way):
+                future.cancel()
+            if self._under_way:
+                await asyncio.wait(tuple(self._under_way))
+            target.abort()
+            raise
 
-    def give_back(self, chunks: Sequence[memoryview]) -> None:
-        """Give the memory of chunks back that the store has."""
-        for chunk in chunks:
-            held = self._handed_over.pop(id(chunk), None)
-            if held is not None:
-                self._memory.give_back(held[0], is_unused=True)
+    async def _put_parts(self, target: MultipartUpload) -> None:
+        """Put parts until there are no more, and all are stored. Raises `StoreError`: one failed."""
+        number = 0
+        while True:
+            self._changed.clear()
+            while self._parts:
+                number += 1
+                self._put_part(target, number, self._parts.popleft())
+            if self._is_complete and not self._under_way:
+                return
+            await self._changed.wait()
+            if self._failure is not None:
+                raise self._failure
 
-    def __aiter__(self) -> "Upload":
-        return self
+    def _put_part(self, target: MultipartUpload, number: int, part: Part) -> None:
+        future = target.put_part(number, part.views())
+        self._under_way.add(future)
 
-    async def __anext__(self) -> memoryview:
-        while not self._chunks or self._is_abandoned:
-            if self._is_abandoned:
-                raise UploadAbandoned
-            if self._is_complete:
-                raise StopAsyncIteration
-            self._puller = asyncio.get_running_loop().create_future()
-            await self._puller
-        chunk = self._chunks.popleft()
-        self._handed_over[id(chunk[1])] = chunk
-        was_full = self.is_full
-        self._backlog_bytes -= len(chunk[1])
-        if was_full and not self.is_full:
-            self._on_room()
-        return chunk[1]
+        def stored(future: asyncio.Future[None]) -> None:
+            part.release()
+            self._under_way.discard(future)
+            self._changed.set()
+            if future.cancelled():
+                return
+            self._failure = self._failure or future.exception()
+            if self._failure is None:
+                self._on_part_stored()
 
-    def _wake(self) -> None:
-        if self._puller is not None and not self._puller.done():
-            self._puller.set_result(None)
+        future.add_done_callback(stored)
 
-
-async def stream(store: Store, key: str, upload: Upload) -> str:
-    """Write an object in parts while it arrives, `PARTS_AT_ONCE`; return its ETag.
-
-    Raises `UploadAbandoned`, `StoreError`: the parts are discarded.
-    """
-    target = await store.begin_upload(key)
-    under_way: set[asyncio.Future[None]] = set()
-    try:
-        number, part, size = 0, [], 0
-        async for chunk in upload:
-            part.append(chunk)
-            size += len(chunk)
-            if size < PART_BYTES:
-                continue
-            if len(under_way) >= PARTS_AT_ONCE:
-                done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-            number += 1
-            under_way.add(_put_part(target, number, part, upload))
-            part, size = [], 0
-        if part:
-            under_way.add(_put_part(target, number + 1, part, upload))
-        await asyncio.gather(*under_way)
-        return await target.complete()
-    except BaseException:
-        for future in under_way:
-            future.cancel()
-        if under_way:
-            await asyncio.wait(under_way)
-        target.abort()
-        raise
-
-
-def _put_part(target: MultipartUpload, number: int, part: list[memoryview], upload: Upload) -> asyncio.Future[None]:
-    future = target.put_part(number, part)
-    future.add_done_callback(lambda done: upload.give_back(part))
-    return future
+    def _release(self) -> None:
+        while self._parts:
+            self._parts.popleft().release()

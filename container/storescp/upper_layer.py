@@ -103,6 +103,7 @@ class UpperLayer:
         "_partial",
         "_pdu_left",
         "_pdu_type",
+        "position",
         "state",
     )
 
@@ -116,6 +117,7 @@ class UpperLayer:
         self._fragment_left = -1  # bytes left of the fragment being read, -1: a PDV header is next
         self._context_id = 0
         self._control = 0
+        self.position = 0  # in what `receive` is reading, after what was indicated last
         self._apply(Event.CONNECTED)
 
     @property
@@ -132,27 +134,44 @@ class UpperLayer:
         """Take bytes as they came from the network and yield what they mean.
 
         An indication is to be answered before the next one is asked for. A `Fragment` is valid only until then:
-        its data are a view of `data`.
+        its data are a view of `data`. Who asks for no more finds in `position` how many bytes were taken, and calls
+        again with the rest.
         """
-        position = 0
+        self.position = position = 0
         end = len(data)
         while self.state is not _AWAITING_CLOSE and self.state is not _IDLE:
             if self._fragment_left >= 0:
                 taken = min(self._fragment_left, end - position)
                 if self._fragment_left and not taken:
+                    self.position = end
                     return
                 chunk = data[position : position + taken]
-                position += taken
+                self.position = position = position + taken
                 yield self._take_fragment(chunk, taken)
+                position = self.position
             elif self._takes_data_header(data, position, end):
                 position += _DATA_HEADER.size
             else:
                 unit, position = self._collect(data, position, end)
                 if unit is None:
+                    self.position = end
                     return
+                self.position = position
                 indication = self._take(unit)
                 if indication is not None:
                     yield indication
+
+    def unread(self, fragment: Fragment, taken: int) -> Fragment:
+        """Take back what lies behind the first `taken` bytes of the last fragment: it will come again.
+
+        Return the fragment of what is left, which is not the last then.
+        """
+        untaken = len(fragment.data) - taken
+        self.position -= untaken
+        self._pdu_left += untaken
+        self._pdu_type = _P_DATA_TF
+        self._fragment_left = max(self._fragment_left, 0) + untaken
+        return fragment._replace(is_last=False, data=fragment.data[:taken])
 
     def accept(self, accept: AssociateAccept) -> bytes:
         """AE-7: answer the request with an A-ASSOCIATE-AC."""

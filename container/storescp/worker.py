@@ -16,7 +16,7 @@ from storescp.incoming import StorageService
 from storescp.listeners import Listener
 from storescp.log import Log
 from storescp.manifests import ManifestWriter
-from storescp.memory import MemoryBudget
+from storescp.memory import READ_BYTES, Memory, MemoryPlan, plan_memory
 from storescp.metrics import Metrics
 from storescp.operations import StorageOperations
 from storescp.protection import protect
@@ -24,8 +24,8 @@ from storescp.registry import Registry, WorkerReport
 from storescp.settings import MIB, Settings
 from storescp.slots import Slots
 from storescp.store import Store, open_store
+from storescp.transport import HangupWatcher, Transport
 
-READ_BYTES: Final = 256 * 1024
 _TICK_SECONDS: Final = 0.25
 _TIMEOUTS_SECONDS: Final = 0.9  # between two looks at all connections: this is what a thousand idle ones cost
 _METRICS_SECONDS: Final = 60.0
@@ -49,27 +49,29 @@ class Worker:
         self._log = log
         self._metrics = Metrics(settings.stack_name)
         self._batches = Batches(_limits(settings), os.urandom(4).hex())
-        self._memory = MemoryBudget(settings.memory_budget_mib * MIB // settings.workers)
+        self._memory = Memory(_memory_plan(settings), self._loop.call_soon)
         self._manifests = ManifestWriter(store, self._metrics, log)
-        self._registry = Registry(settings.maximum_associations, self._memory, slots, report, self._metrics, log)
-        self._storage = StorageService(store, self._batches, self._memory, self._metrics, log)
+        self._registry = Registry(settings.maximum_associations, slots, report, self._metrics, log)
+        self._storage = StorageService(store, self._batches, self._metrics, log)
         policy = _policy(settings)
+        self._hangups = HangupWatcher(self._loop)
+        self._read_view = memoryview(bytearray(READ_BYTES))
         self._acceptor = Acceptor(
             settings=settings,
             policy=policy,
             registry=self._registry,
+            memory=self._memory,
             storage=self._storage,
             operations=StorageOperations(policy, self._storage).table,
             loop=self._loop,
-            read_view=memoryview(bytearray(READ_BYTES)),
         )
         self._is_stopping = False
         self._store_failure = "the store has not answered yet"
         self._last_metrics = self._last_timeouts = self._loop.time()
 
-    def new_association(self) -> Association:
-        """Return the protocol of a new connection."""
-        return Association(self._acceptor)
+    def serve(self, connection: socket.socket) -> None:
+        """Serve a connection, whose handshake is done if it has TLS."""
+        Association(self._acceptor, Transport(self._loop, connection, self._read_view, self._hangups)).start()
 
     def not_ready_reason(self) -> str:
         """Say why no association should come here; empty if it should."""
@@ -104,7 +106,6 @@ class Worker:
         if self._is_stopping or monotonic_now - self._last_timeouts >= _TIMEOUTS_SECONDS:
             self._last_timeouts = monotonic_now
             self._registry.enforce_timeouts(monotonic_now, self._is_stopping)
-        self._registry.relieve_memory(monotonic_now, self._storage.frees_memory_soon)
         self._manifests.write(self._batches.close_due(monotonic_now, utc_now()))
         if monotonic_now - self._last_metrics >= _METRICS_SECONDS:
             self._write_metrics()
@@ -116,7 +117,7 @@ class Worker:
         self._last_metrics = monotonic_now
         gauges: dict[str, float] = {
             "BatchAgeSeconds": round(self._batches.oldest_age_seconds(monotonic_now), 3),
-            "BytesBuffered": self._memory.bytes_in_use,
+            "BytesBuffered": self._memory.chunks.bytes_in_use,
         }
         if self._report.worker == 0:  # one worker for all, so that a sum over tasks is right
             gauges["OpenAssociations"] = self._slots.total()
@@ -140,6 +141,7 @@ class Worker:
         self._manifests.write(self._batches.close_all(utc_now()))
         await self._manifests.finish(deadline - self._loop.time())
         await self._close_connections()
+        self._hangups.close()
         await self._store.close()
         self._write_metrics()
 
@@ -162,6 +164,14 @@ def _policy(settings: Settings) -> Policy:
         calling_ae_titles=settings.require_calling_ae_title,
         sop_classes=settings.supported_sop_class_uids,
         maximum_pdu_size=settings.maximum_pdu_size,
+    )
+
+
+def _memory_plan(settings: Settings) -> MemoryPlan:
+    """A worker can have all associations if it is alone, and twice its share of them if it is not."""
+    associations = min(settings.maximum_associations, -(-2 * settings.maximum_associations // settings.workers))
+    return plan_memory(
+        settings.memory_budget_mib * MIB // settings.workers, associations, bool(settings.tls_certificate)
     )
 
 
@@ -193,7 +203,7 @@ async def serve(
         loop.add_signal_handler(number, stopping.set)
     health = HealthServer(worker.not_ready_reason)
     await health.start(health_socket)
-    listener.start(worker.new_association, stopping.set)
+    listener.start(worker.serve, stopping.set)
     worker.start_clock()
     background = [loop.create_task(worker.watch_store())]
     agent_uri = environment.get("ECS_AGENT_URI", "")  # given to every task of ECS, by the agent
