@@ -191,9 +191,16 @@ def estimate(studies_per_day: float, images_per_study: float, image_mb: float, r
 
 
 def _add_account_commands() -> None:
-    from storescp_cfn.commands import asking, quarantine, verifying
+    from storescp_cfn.commands import asking, launching, quarantine, verifying
 
-    for command in (asking.status, quarantine.quarantine, quarantine.warnings, verifying.verify):
+    for command in (
+        launching.doctor,
+        launching.policy,
+        verifying.verify,
+        asking.status,
+        quarantine.quarantine,
+        quarantine.warnings,
+    ):
         main.add_command(command)
 
 
