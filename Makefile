@@ -35,7 +35,7 @@ lint: install ## Check style, types, the template and that the rendered files ar
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/storescp-cfn render-template --check
-	@$(BIN)/cfn-lint templates/storescp.yaml
+	@$(BIN)/cfn-lint templates/storescp.yaml templates/network.yaml
 
 .PHONY: fix
 fix: install ## Mend what ruff can mend
@@ -49,6 +49,7 @@ test: install system-packages ## Run all tests
 .PHONY: render
 render: install ## Write the rendered template below templates/
 	@$(BIN)/storescp-cfn render-template --format yaml --output templates/storescp.yaml
+	@$(BIN)/storescp-cfn network --output templates/network.yaml
 
 .PHONY: docs
 docs: install $(VENV)/.docs-installed ## Write the reference pages and build the documentation below docs/_build

@@ -191,11 +191,12 @@ def estimate(studies_per_day: float, images_per_study: float, image_mb: float, r
 
 
 def _add_account_commands() -> None:
-    from storescp_cfn.commands import asking, launching, quarantine, verifying
+    from storescp_cfn.commands import asking, launching, networking, quarantine, verifying
 
     for command in (
         launching.doctor,
         launching.policy,
+        networking.network,
         verifying.verify,
         asking.status,
         quarantine.quarantine,

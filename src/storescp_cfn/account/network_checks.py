@@ -44,9 +44,8 @@ def _subnet_lines(vpc: Vpc, answers: Mapping[str, str], name: str) -> Iterator[L
         if vpc.subnet(subnet_id) is None:
             text = f"{name}: {subnet_id} is not in {vpc.vpc_id}."
             yield Line(Level.STOP, text, f"choose subnets of {vpc.vpc_id}", name)
-    internal = answers.get("LoadBalancerScheme") == "internal"
     for subnet in known:
-        yield from _one_subnet(subnet, vpc, name, internal)
+        yield from _one_subnet(subnet, vpc, name, answers.get("LoadBalancerScheme") == "internal")
     if len(proposal.zones(known)) < 2:
         text = f"{name}: two subnets in two Availability Zones are needed; there are {len(known)} in "
         text += f"{', '.join(proposal.zones(known)) or 'none'}."
@@ -58,8 +57,10 @@ def _one_subnet(subnet: Subnet, vpc: Vpc, name: str, internal: bool) -> Iterator
     if subnet.free_addresses < TASKS_ADDRESSES:
         text = f"{name}: {subnet.subnet_id} has {subnet.free_addresses} free addresses; {TASKS_ADDRESSES} are needed."
         yield Line(Level.STOP, text, "choose another subnet, or free addresses in it", name)
-    if name == "PrivateSubnetIDs" or internal:
+    if name == "PrivateSubnetIDs":
         yield _private_line(subnet, vpc, name)
+    elif internal:
+        yield Line(Level.OK, f"{name}: {subnet.subnet_id} ({subnet.zone}) is not used: internal.", subject=name)
     elif subnet.is_public:
         yield Line(Level.OK, f"{name}: {subnet.subnet_id} ({subnet.zone}) is public.", subject=name)
     else:

@@ -65,6 +65,41 @@ def security_group_rule(direction: str) -> dict[str, Callable[..., Any]]:
     return {"create": create, "delete": delete}
 
 
+def address() -> dict[str, Callable[..., Any]]:
+    """Handlers of `AWS::EC2::EIP`: an address that ec2 knows."""
+    from ministack.services import ec2
+
+    def create(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        known = set(ec2._addresses)
+        ec2._allocate_address({"Domain": properties.get("Domain", "vpc")})
+        [allocation_id] = set(ec2._addresses) - known
+        public_ip = ec2._addresses[allocation_id]["PublicIp"]
+        return public_ip, {"AllocationId": allocation_id, "PublicIp": public_ip}
+
+    def delete(physical_id: str, properties: Properties) -> None:
+        for allocation_id, row in list(ec2._addresses.items()):
+            if row["PublicIp"] == physical_id:
+                ec2._release_address({"AllocationId": allocation_id})
+
+    return {"create": create, "delete": delete}
+
+
+def nat_gateway() -> dict[str, Callable[..., Any]]:
+    """Handlers of `AWS::EC2::NatGateway`: a gateway that is available at once."""
+    from ministack.services import ec2
+
+    def create(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        known = set(ec2._nat_gateways)
+        ec2._create_nat_gateway({"SubnetId": properties["SubnetId"], "AllocationId": properties.get("AllocationId")})
+        [gateway_id] = set(ec2._nat_gateways) - known
+        return gateway_id, {"NatGatewayId": gateway_id}
+
+    def delete(physical_id: str, properties: Properties) -> None:
+        ec2._delete_nat_gateway({"NatGatewayId": physical_id})
+
+    return {"create": create, "delete": delete}
+
+
 def role_policy() -> dict[str, Callable[..., Any]]:
     """Handlers of `AWS::IAM::RolePolicy`: an inline policy of one role, enforced like any other."""
     from ministack.services import iam
@@ -130,6 +165,8 @@ def register(create_datastore: Callable[[str], str], delete_datastore: Callable[
     from ministack.services.cloudformation import provisioners
 
     handlers = {
+        "AWS::EC2::EIP": address(),
+        "AWS::EC2::NatGateway": nat_gateway(),
         "AWS::EC2::SecurityGroupIngress": security_group_rule("IpPermissions"),
         "AWS::EC2::SecurityGroupEgress": security_group_rule("IpPermissionsEgress"),
         "AWS::IAM::RolePolicy": role_policy(),

@@ -25,8 +25,13 @@ def text(style: str, release: Release | None = None) -> str:
 
 def write(path: str, style: str) -> None:
     """Write the template; raise TemplateFileError."""
+    write_text(path, text(style))
+
+
+def write_text(path: str, content: str) -> None:
+    """Write a rendered template; raise TemplateFileError."""
     try:
-        Path(path).write_text(text(style), encoding="utf-8")
+        Path(path).write_text(content, encoding="utf-8")
     except OSError as error:
         raise TemplateFileError(f"{path} cannot be written: {error.strerror}") from error
 
