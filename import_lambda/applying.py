@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from import_lambda.decisions import Close, Decision, Finish, Follow, Intend, Postpone, Reopen, Retry, Split, Wait
-from import_lambda.errors import AwsError, Malformed
+from collections.abc import Callable
+
+from import_lambda.decisions import (
+    Close,
+    Decision,
+    Finish,
+    Follow,
+    Intend,
+    LeaveFastPath,
+    Postpone,
+    Reopen,
+    Retry,
+    Send,
+    Split,
+    Wait,
+)
+from import_lambda.errors import MALFORMED_DATA_ERRORS, AwsError, Conflict, Malformed, Missing, Refused, TryLater
 from import_lambda.keys import iso, job_name
-from import_lambda.ledger import CLOSED, FINAL_STATES, IMPORTING, SETTLING, SPLITTING, STARTING, Batch
+from import_lambda.ledger import CLOSED, FINAL_STATES, IMPORTING, OVER, SENT, SETTLING, SPLITTING, STARTING, Batch
 from import_lambda.metrics import log
 from import_lambda.run import Run
 from import_lambda.settings import SLOW_RETRY_SECONDS, backoff
@@ -42,15 +57,28 @@ def apply(run: Run, batch: Batch, decision: Decision) -> bool:
             batch.become(SPLITTING)
             run.save(batch)
             log("WARNING", "batch is split", batch=batch.batch, objects=len(decision.keys))
+        case Send() | LeaveFastPath():
+            apply_fast(run, batch, decision)
         case Finish():
             batch.become(SETTLING)
+            batch.fast_state = batch.fast_state and OVER
             batch.next_try_at = ""
             run.save(batch)
         case Reopen():
             apply_reopen(run, batch, decision)
-        case Close():
+        case _:
             apply_close(run, batch, decision)
     return isinstance(decision, Intend | Split | Finish)
+
+
+def apply_fast(run: Run, batch: Batch, decision: Send | LeaveFastPath) -> None:
+    """Note where a batch is on the fast path, which is no change of its state: it waits for a job, if one is needed."""
+    if isinstance(decision, Send):
+        batch.sent_at = batch.sent_at or iso(run.aws.now())
+        batch.fast_state, batch.stores_started = SENT, batch.stores_started + 1
+    else:
+        batch.fast_state = OVER
+    run.save(batch)
 
 
 def apply_reopen(run: Run, batch: Batch, decision: Reopen) -> None:
@@ -76,6 +104,26 @@ def apply_close(run: Run, batch: Batch, decision: Close) -> None:
     run.counts["BatchesSettled"] += 1
     log("INFO", "batch settled", batch=batch.batch, imported=batch.imported, quarantined=batch.quarantined)
     run.delete_manifest(batch)
+
+
+def keep_to_batch(run: Run, batch_id: str, action: Callable[[], None]) -> None:
+    """Do something for a batch; whatever is wrong with it stays with it.
+
+    Raises LeaseLost, OutOfTime: somebody else works now, or the time is over.
+    """
+    try:
+        action()
+    except (Conflict, TryLater, Missing) as error:  # another run was faster, or AWS is busy
+        log("INFO", "will be tried again", batch=batch_id, code=error.code)
+        run.needs_another_pass = True
+        run.forget(batch_id)
+    except Refused as error:
+        run.report_error("AWS refused a call", batch=batch_id, code=error.code)
+        postpone(run, batch_id)
+    except MALFORMED_DATA_ERRORS as error:
+        text = str(error) if isinstance(error, Malformed) else type(error).__name__
+        run.report_error("a fact cannot be read", batch=batch_id, fact=text)
+        postpone(run, batch_id)
 
 
 def postpone(run: Run, batch_id: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+from import_lambda.errors import AwsError
+
 
 class ListedObject(NamedTuple):
     """An object as a listing shows it."""
@@ -25,6 +27,22 @@ class Job(NamedTuple):
     message: str = ""
 
 
+class ImageSet(NamedTuple):
+    """An image set as SearchImageSets shows it; the time in epoch seconds."""
+
+    id: str
+    is_primary: bool
+    updated_at: float
+
+
+class StoreAnswer(NamedTuple):
+    """What StoreDICOM says, by SOP Instance UID: warning codes of what it stored, failure reasons of the rest."""
+
+    stored: dict[str, tuple[int, ...]]
+    refused: dict[str, int]
+
+
+Series = tuple[str, str]  # StudyInstanceUID, SeriesInstanceUID
 Item = dict[str, Any]
 
 
@@ -60,3 +78,11 @@ class Aws(Protocol):
     def start_job(self, name: str, input_uri: str, output_uri: str) -> Job: ...
     def get_job(self, job_id: str) -> Job: ...
     def list_jobs(self, status: str) -> list[Job]: ...
+    def store(self, requests: list[tuple[ListedObject, ...]]) -> list[StoreAnswer | AwsError]:
+        """Make StoreDICOM requests of objects of the landing bucket at once; an answer or an error for each."""
+
+    def search_instances(self, series: list[Series]) -> list[dict[str, tuple[int, ...]] | AwsError]:
+        """Return, for each series, what its primary image set holds: warning codes by SOP Instance UID."""
+
+    def search_image_sets(self, series: list[Series]) -> list[list[ImageSet] | AwsError]:
+        """Return the image sets of each series, primary or not."""

@@ -12,8 +12,9 @@ import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-from import_lambda.aws import Item, Job, ListedObject
-from import_lambda.errors import Missing, Refused, TryLater, error_of
+from import_lambda.aws import ImageSet, Item, Job, ListedObject, Series, StoreAnswer
+from import_lambda.dicomweb import DicomWeb, at_once
+from import_lambda.errors import AwsError, Missing, Refused, TryLater, error_of
 from import_lambda.settings import Settings
 
 
@@ -163,6 +164,24 @@ class Boto3Aws:
             paginator = self.client("medical-imaging").get_paginator("list_dicom_import_jobs")
             pages = paginator.paginate(datastoreId=self.settings.datastore_id, jobStatus=status)
             return [job_in(row) for page in pages for row in page["jobSummaries"]]
+
+    def store(self, requests: list[tuple[ListedObject, ...]]) -> list[StoreAnswer | AwsError]:
+        bucket, web = self.settings.landing_bucket, self.dicomweb()
+        return at_once(lambda objects: web.store(bucket, objects), requests, aws_errors)
+
+    def search_instances(self, series: list[Series]) -> list[dict[str, tuple[int, ...]] | AwsError]:
+        return at_once(self.dicomweb().search, series, aws_errors)
+
+    def search_image_sets(self, series: list[Series]) -> list[list[ImageSet] | AwsError]:
+        return at_once(self.dicomweb().image_sets, series, aws_errors)
+
+    def dicomweb(self) -> DicomWeb:
+        if "dicomweb" not in self.clients:
+            credentials = boto3.session.Session().get_credentials()
+            clients = self.client("s3"), self.client("medical-imaging")
+            self.clients["dicomweb"] = DicomWeb(*clients, self.settings.datastore_id, credentials)
+        web: DicomWeb = self.clients["dicomweb"]
+        return web
 
 
 def listed_in(row: Mapping[str, Any]) -> ListedObject:

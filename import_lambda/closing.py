@@ -84,7 +84,7 @@ def count_batch(run: Run, batch: Batch, waiting: list[ListedObject], moving: Ite
 
 def output_keys(run: Run, batch: Batch) -> list[str]:
     """Return the keys of what all jobs of a batch have written about imported objects."""
-    if not batch.jobs_started:
+    if not batch.jobs_started and not batch.stores_started:
         return []
     outputs = run.aws.list_objects(run.settings.results_bucket, f"jobs/{batch.batch}/")
     return [listed.key for listed in outputs if "/FAILURE/" not in listed.key]
@@ -94,7 +94,7 @@ def read_files(run: Run, keys: list[str]) -> Results:
     """Return what the ndjson files among `keys` say, whatever they are called."""
     results = Results()
     for key in keys:
-        if any(f"/{kind}/" in key for kind in ("SUCCESS", "WARNING", "FAILURE")):
+        if any(word in key for word in ("/SUCCESS/", "/WARNING/", "/FAILURE/", "/stored-")):
             run.check()
             read_results(results, run.aws.read(run.settings.results_bucket, key), "/FAILURE/" in key)
     return results

@@ -68,4 +68,14 @@ class Reopen:
     is_news: bool = False
 
 
-Decision = Wait | Postpone | Intend | Follow | Retry | Split | Finish | Close | Reopen
+@dataclass(frozen=True)
+class Send:
+    """The batch goes out by StoreDICOM: write that down before the first request, so that it is sent once."""
+
+
+@dataclass(frozen=True)
+class LeaveFastPath:
+    """StoreDICOM has done what it could: what is left goes by job."""
+
+
+Decision = Wait | Postpone | Intend | Follow | Retry | Split | Finish | Close | Reopen | Send | LeaveFastPath

@@ -12,6 +12,7 @@ from import_lambda.keys import is_batch_id
 
 CLOSED, STARTING, IMPORTING, SPLITTING, SETTLING = "CLOSED", "STARTING", "IMPORTING", "SPLITTING", "SETTLING"
 INCOMPLETE, SPLIT, SETTLED = "INCOMPLETE", "SPLIT", "SETTLED"
+SENT, OVER = "SENT", "OVER"  # fast_state of a batch: it goes out by StoreDICOM; the rest goes by job
 FINAL_STATES = frozenset({SPLIT, SETTLED})
 LEGAL_CHANGES = {
     CLOSED: frozenset({STARTING, SPLITTING, SETTLING}),
@@ -66,6 +67,9 @@ class Batch:
     failing_since: str = ""  # when the first of those began
     consecutive_refusals: int = 0  # refused calls in a row
     next_try_at: str = ""
+    fast_state: str = ""  # SENT, OVER; empty: not sent by StoreDICOM
+    sent_at: str = ""  # before the first request of StoreDICOM
+    stores_started: int = 0  # how often a run has taken over what StoreDICOM did
     job_name: str = ""
     job_id: str = ""
     submitted_at: str = ""

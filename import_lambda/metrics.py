@@ -13,7 +13,7 @@ METRICS = {  # name: (unit, meaning); namespace StoreSCP, dimension StackName
     "BatchesImporting": ("Count", "batches whose job HealthImaging works on"),
     "BatchesSettled": ("Count", "batches of which every instance is imported or quarantined, since the last run"),
     "OldestUnsettledBatchSeconds": ("Seconds", "age of the oldest batch that is not settled"),
-    "SecondsToImageSet": ("Seconds", "from a batch's last image to the end of its job"),
+    "SecondsToImageSet": ("Seconds", "from a batch's last image until HealthImaging has it"),
     "InstancesImported": ("Count", "instances that HealthImaging has taken into image sets"),
     "InstancesQuarantined": ("Count", "instances below quarantine/, each with its reason"),
     "InstancesNonPrimary": ("Count", "imported instances that conflict with their series' primary image set"),

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from import_lambda.applying import apply, postpone
+from import_lambda.applying import apply, keep_to_batch
 from import_lambda.aws import Aws
 from import_lambda.closing import close_batch, look_for_missing, reopen
 from import_lambda.decisions import Decision
 from import_lambda.discovery import discover, register
 from import_lambda.errors import (
-    MALFORMED_DATA_ERRORS,
     AwsError,
     Conflict,
     LeaseLost,
-    Malformed,
-    Missing,
     OutOfTime,
-    Refused,
     TryLater,
 )
+from import_lambda.fast_path import store_small_batches
 from import_lambda.gauges import run_metrics
 from import_lambda.lease import Lease
 from import_lambda.ledger import (
@@ -75,6 +72,10 @@ def work(run: Run) -> None:
 def make_pass(run: Run) -> None:
     """Take one step of every batch and start jobs, both oldest first; settle while the quota makes starts wait."""
     steps, tried = discover(run), set[str]()
+    for batch_id in sorted(name for name in run.manifests if name not in run.known):
+        run_step(run, batch_id, starts=False)
+    for batch_id in store_small_batches(run):
+        run_step(run, batch_id, starts=False)
     while True:
         waiting = None if run.stop_starting else oldest_waiting(run, tried)
         if waiting and (not steps or run.aws.now() >= run.next_start):
@@ -100,19 +101,7 @@ def oldest_waiting(run: Run, tried: set[str]) -> str | None:
 def run_step(run: Run, batch_id: str, starts: bool) -> None:
     """Take the next steps of a batch; whatever is wrong with it stays with it."""
     run.check()
-    try:
-        advance(run, batch_id, starts)
-    except (Conflict, TryLater, Missing) as error:  # another run was faster, or AWS is busy
-        log("INFO", "will be tried again", batch=batch_id, code=error.code)
-        run.needs_another_pass = True
-        run.forget(batch_id)
-    except Refused as error:
-        run.report_error("AWS refused a call", batch=batch_id, code=error.code)
-        postpone(run, batch_id)
-    except MALFORMED_DATA_ERRORS as error:
-        text = str(error) if isinstance(error, Malformed) else type(error).__name__
-        run.report_error("a fact cannot be read", batch=batch_id, fact=text)
-        postpone(run, batch_id)
+    keep_to_batch(run, batch_id, lambda: advance(run, batch_id, starts))
 
 
 def advance(run: Run, batch_id: str, starts: bool) -> None:

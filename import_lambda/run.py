@@ -31,6 +31,9 @@ class Run:
         self.stop_starting = False  # this pass starts no more jobs
         self.next_start = 0.0
         self.is_discovered = False
+        self.sent: dict[str, Any] = {}  # what the fast path has under way, by batch id (confirming.Sent)
+        self.by_job: set[str] = set()  # batches that are not for the fast path
+        self.is_refusal_reported = False
 
     def check(self) -> None:
         """Look at clock and lease between two calls.
@@ -65,6 +68,7 @@ class Run:
     def forget(self, batch_id: str) -> None:
         """Drop what this run knows of a batch, half a step or old: the next step reads the item itself."""
         self.known.pop(batch_id, None)
+        self.sent.pop(batch_id, None)
         self.distrusted.add(batch_id)
 
     def recall(self, batch_id: str) -> Batch | None:

@@ -34,6 +34,9 @@ class Settings:
     orphan_after_seconds: int = field(default=900, metadata={"allowed": (60, 86_400)})
     job_starts_per_second: float = field(default=1.0, metadata={"allowed": (0.01, 100)})
     max_concurrent_jobs: int = field(default=100, metadata={"allowed": (1, 10_000)})
+    fast_import: str = field(default="true", metadata={"allowed": "true|false"})  # small batches by StoreDICOM
+    fast_max_bytes: int = field(default=300_000_000, metadata={"allowed": (1, 1_000_000_000)})  # of such a batch
+    fast_max_instances: int = field(default=1_000, metadata={"allowed": (1, 5_000)})
     max_files_per_job: int = field(default=5_000, metadata={"allowed": (1, 100_000)})
     max_bytes_per_job: int = field(default=10_000_000_000, metadata={"allowed": (1_000_000, 10 * 1024**3)})
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from import_lambda.aws import Job, ListedObject
 from import_lambda.closing import count_batch
-from import_lambda.decisions import Decision, Finish, Follow, Intend, Split
+from import_lambda.decisions import Decision, Finish, Follow, Intend, Split, Wait
 from import_lambda.errors import Refused, TryLater
 from import_lambda.keys import JOB_FOLDER
-from import_lambda.ledger import Batch
+from import_lambda.ledger import SENT, Batch
 from import_lambda.metrics import log
 from import_lambda.quarantine import importable_objects
 from import_lambda.run import Run
@@ -16,6 +16,8 @@ from import_lambda.settings import MAX_FOLDERS_PER_JOB, MAX_START_CALLS, Setting
 
 def prepare(run: Run, batch: Batch) -> Decision:
     """Decide what a closed batch needs: a job, to be split, or nothing any more."""
+    if batch.fast_state == SENT:
+        return Wait(soon=True)
     objects = importable_objects(run, batch)
     if not objects:
         return Finish()

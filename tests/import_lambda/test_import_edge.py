@@ -48,7 +48,7 @@ def policy() -> dict[str, Any]:
     grants = [
         (["s3:ListBucket"], [landing, results]),
         (["s3:GetObject"], [f"{landing}/incoming/*", f"{landing}/batches/*", f"{results}/jobs/*"]),
-        (["s3:PutObject"], [f"{landing}/incoming/*", f"{landing}/quarantine/*"]),
+        (["s3:PutObject"], [f"{landing}/incoming/*", f"{landing}/quarantine/*", f"{results}/jobs/*"]),
         (["s3:DeleteObject"], [f"{landing}/incoming/*", f"{landing}/batches/*"]),
         (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], [table]),
         (["dynamodb:Query"], [f"{table}/index/Unsettled"]),
@@ -118,8 +118,11 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         "DATA_ACCESS_ROLE_ARN": ROLE,
         "STACK_NAME": "stack",
         "ORPHAN_AFTER_SECONDS": "60",
+        "FAST_IMPORT": "false",  # test_dicomweb.py has it true
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # no host runtime-127.0.0.1
     }
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it would keep another module's keys
         for name, value in environment.items():
             patch.setenv(name, value)
         yield Account(s3, dynamodb, emulator, actions, LANDING)

@@ -24,10 +24,13 @@ from typing import Any
 from import_lambda.aws import Item, Job, ListedObject
 from import_lambda.errors import error_of
 from import_lambda.settings import Settings
+from tests.testkit.memory_dicomweb import DicomWebCalls, MemoryDicomWeb
 
 LANDING, RESULTS = "landing", "results"
 DATASTORE = "0123456789abcdef0123456789abcdef"
-SETTINGS = Settings(LANDING, RESULTS, "ledger", DATASTORE, "arn:aws:iam::123456789012:role/import", "stack")
+SETTINGS = Settings(
+    *(LANDING, RESULTS, "ledger", DATASTORE, "arn:aws:iam::123456789012:role/import", "stack"), fast_import="false"
+)
 START = 1_795_000_000.0  # 2026-11-18
 
 
@@ -118,6 +121,7 @@ class World:
     index_lag_seconds: float = 0.0  # how long the index shows an item as it was
     on_job_end: Callable[[MemoryJob], None] | None = None
 
+    dicomweb: MemoryDicomWeb = field(default_factory=MemoryDicomWeb)
     buckets: dict[str, Bucket] = field(default_factory=lambda: {LANDING: Bucket(), RESULTS: Bucket()})
     ledger: dict[str, dict[str, Item]] = field(default_factory=lambda: defaultdict(dict))
     unsettled: dict[str, Item] = field(default_factory=dict)
@@ -238,6 +242,7 @@ class World:
             self.image_sets[key] += 1
             image_set = hashlib.md5("/".join(key.split("/")[2:4]).encode(), usedforsecurity=False).hexdigest()
             primary = not body.startswith(b"CONFLICT")
+            self.dicomweb.enter(key, primary, self.time)
             return {"inputFile": key, "importResponse": {"imageSetId": image_set, "isPrimary": primary}}
         return {"inputFile": key, "exception": {"exceptionType": fault[0], "message": fault[1]}}
 
@@ -271,7 +276,7 @@ def duplicate(item: Item | None) -> Item:
     return {name: list(value) if isinstance(value, list) else value for name, value in item.items()}
 
 
-class MemoryAws:
+class MemoryAws(DicomWebCalls):
     """What one importer sees of a `World`; implements `Aws`.
 
     `interrupt(moment, number, name)` is called with moment "before" and "after" each call, and may raise

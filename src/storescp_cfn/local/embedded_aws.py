@@ -31,6 +31,7 @@ def environment(port: int, healthimaging_port: int, region: str) -> dict[str, st
         "LOG_LEVEL": "WARNING",
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ENDPOINT_URL_MEDICAL_IMAGING": f"http://127.0.0.1:{healthimaging_port}",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # there is no host runtime-127.0.0.1
     }
 
 

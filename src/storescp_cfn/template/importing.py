@@ -10,7 +10,7 @@ import awacs.kms
 import awacs.logs
 import awacs.medical_imaging
 import awacs.s3
-from awacs.aws import ArnEquals, StringEquals, StringLike
+from awacs.aws import Action, ArnEquals, StringEquals, StringLike
 from awacs.aws import Condition as PolicyCondition
 from troposphere import AWSObject, GetAtt, Ref, Sub
 from troposphere.awslambda import Code, Environment, Function, LoggingConfig
@@ -220,6 +220,16 @@ def importer_role() -> RoleSpec:
                     awacs.medical_imaging.StartDICOMImportJob,
                     awacs.medical_imaging.GetDICOMImportJob,
                     awacs.medical_imaging.ListDICOMImportJobs,
+                ],
+                [storage.datastore_arn()],
+            ),
+            Grant(
+                "StoreSmallBatches",
+                "Store small batches without a job, and see that they are found.",
+                [
+                    Action("medical-imaging", "StoreDICOM"),
+                    Action("medical-imaging", "SearchDICOMInstances"),
+                    awacs.medical_imaging.SearchImageSets,
                 ],
                 [storage.datastore_arn()],
             ),
