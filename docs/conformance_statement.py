@@ -23,14 +23,27 @@ BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOT
 # Further meaning of each status; a status that is missing here stops the generator.
 MEANINGS = {
     Status.SUCCESS: ("Success", "C-STORE: the whole object is durable in Amazon S3. C-ECHO: we are here."),
-    Status.SOP_CLASS_NOT_SUPPORTED: ("Failure", "The SOP Class is not among SUPPORTED_SOP_CLASS_UIDS."),
-    Status.UNRECOGNIZED_OPERATION: ("Failure", "A DIMSE request other than C-STORE and C-ECHO."),
-    Status.OUT_OF_RESOURCES: ("Failure", "The object could not be made durable in time; sending it again may succeed."),
+    Status.SOP_CLASS_NOT_SUPPORTED: ("Failure", "C-STORE: the SOP Class is not among SUPPORTED_SOP_CLASS_UIDS."),
+    Status.PROCESSING_FAILURE: (
+        "Failure",
+        "N-ACTION: the request could not be made durable; asking again may succeed.",
+    ),
+    Status.INVALID_ARGUMENT_VALUE: (
+        "Failure",
+        "N-ACTION: Transaction UID or Referenced SOP Sequence is missing or unreadable.",
+    ),
+    Status.NO_SUCH_ACTION: ("Failure", "N-ACTION: anything but a request for storage commitment."),
+    Status.UNRECOGNIZED_OPERATION: ("Failure", "A DIMSE request other than C-STORE, C-ECHO and N-ACTION."),
+    Status.RESOURCE_LIMITATION: ("Failure", "N-ACTION: more than 1 MiB, which is some 8,000 instances."),
+    Status.OUT_OF_RESOURCES: (
+        "Failure",
+        "C-STORE: the object could not be made durable in time; sending it again may succeed.",
+    ),
     Status.DATA_SET_DOES_NOT_MATCH: (
         "Failure",
-        "Class or instance UID contradict the request, or a UID that storing needs is missing or unusable.",
+        "C-STORE: class or instance UID of the data set contradict the request, or the request lacks them.",
     ),
-    Status.CANNOT_UNDERSTAND: ("Failure", "The data set cannot be read up to its identifiers, or there is none."),
+    Status.CANNOT_UNDERSTAND: ("Failure", "C-STORE: there is no data set, or what was sent is none in any encoding."),
 }
 RESULTS = {1: "rejected-permanent", 2: "rejected-transient"}
 SOURCES = {1: "service-user", 2: "service-provider (ACSE)", 3: "service-provider (presentation)"}

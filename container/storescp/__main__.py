@@ -26,7 +26,7 @@ from storescp.settings import SettingError, Settings, read_settings
 from storescp.slots import SharedCounts, Slots
 from storescp.store import open_store, prepare_folder
 from storescp.supervisor import Supervisor
-from storescp.tls import server_context
+from storescp.tls import device_context, server_context
 from storescp.worker import StoreFactory, serve
 
 EXIT_FAILURE = 1
@@ -39,6 +39,7 @@ def main(store_factory: StoreFactory = open_store) -> None:
     try:
         settings = read_settings(os.environ, cores())
         tls = server_context(settings)
+        device_context(settings)  # only to refuse what it refuses before a port opens
     except SettingError as error:
         _fail(str(error), EXIT_USAGE)
     if settings.product_code:

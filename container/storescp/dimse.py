@@ -8,27 +8,35 @@ from typing import Final
 from storescp.uids import strip_padding
 from storescp.upper_layer import Fragment
 
-MAXIMUM_COMMAND_LENGTH: Final = 64 * 1024
+MAXIMUM_COMMAND_LENGTH: Final = 16 * 1024
 NO_DATA_SET: Final = 0x0101
+_HAS_DATA_SET: Final = 0x0001
 _ELEMENT: Final = Struct("<HHI")
 _US: Final = Struct("<H")
 _RESPONSE: Final = 0x8000
 
 
 class CommandField(IntEnum):
-    """Command fields that a Storage SCP meets (PS3.7 E.1)."""
+    """Command fields of Storage, Verification and Storage Commitment (PS3.7 E.1)."""
 
     C_STORE_RQ = 0x0001
     C_ECHO_RQ = 0x0030
+    N_EVENT_REPORT_RQ = 0x0100
+    N_ACTION_RQ = 0x0130
     C_CANCEL_RQ = 0x0FFF
+    N_EVENT_REPORT_RSP = 0x8100
 
 
 class Status(IntEnum):
     """Statuses that we answer (PS3.7 Annex C, PS3.4 table B.2-1)."""
 
     SUCCESS = 0x0000
+    PROCESSING_FAILURE = 0x0110
+    INVALID_ARGUMENT_VALUE = 0x0115
     SOP_CLASS_NOT_SUPPORTED = 0x0122
+    NO_SUCH_ACTION = 0x0123
     UNRECOGNIZED_OPERATION = 0x0211
+    RESOURCE_LIMITATION = 0x0213
     OUT_OF_RESOURCES = 0xA700
     DATA_SET_DOES_NOT_MATCH = 0xA900
     CANNOT_UNDERSTAND = 0xC000
@@ -49,7 +57,11 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A request's command set; `field` is a `CommandField` or any other request's number."""
+    """A command set; `field` is a `CommandField` or any other request's number.
+
+    The UIDs are the affected or the requested ones. `message_id` is that of the request, also in a response, whose
+    status is `status`. `action_type_id` is an N-ACTION's.
+    """
 
     context_id: int
     field: int
@@ -57,6 +69,8 @@ class Command:
     has_data_set: bool
     sop_class_uid: str
     sop_instance_uid: str
+    action_type_id: int = 0
+    status: int = 0
 
 
 class MessageReader:
@@ -107,32 +121,55 @@ def decode_command(context_id: int, data: bytes) -> Command:
     """
     elements = _elements(data)
     field = _number(elements, 0x0100, "Command Field")
-    if field & _RESPONSE:
+    is_response = bool(field & _RESPONSE)
+    if is_response and field != CommandField.N_EVENT_REPORT_RSP:
         raise DimseError(f"response {field:#06x} to a request that was never made")
-    message_id = 0 if field == CommandField.C_CANCEL_RQ else _number(elements, 0x0110, "Message ID")
+    message_id = 0
+    if is_response:
+        message_id = _number(elements, 0x0120, "Message ID Being Responded To")
+    elif field != CommandField.C_CANCEL_RQ:
+        message_id = _number(elements, 0x0110, "Message ID")
     return Command(
         context_id=context_id,
         field=field,
         message_id=message_id,
         has_data_set=_number(elements, 0x0800, "Command Data Set Type") != NO_DATA_SET,
-        sop_class_uid=_uid(elements.get(0x0002, b"")),
-        sop_instance_uid=_uid(elements.get(0x1000, b"")),
+        sop_class_uid=_uid(elements.get(0x0002) or elements.get(0x0003, b"")),
+        sop_instance_uid=_uid(elements.get(0x1000) or elements.get(0x1001, b"")),
+        action_type_id=int.from_bytes(elements.get(0x1008, b"")[: _US.size], "little"),
+        status=_number(elements, 0x0900, "Status") if is_response else 0,
+    )
+
+
+def encode_event_report_request(
+    message_id: int, sop_class_uid: str, sop_instance_uid: str, event_type_id: int
+) -> bytes:
+    """Encode the command set of an N-EVENT-REPORT request with a data set (PS3.7 10.3.1)."""
+    return _with_group_length(
+        _encode_uid(0x0002, sop_class_uid),
+        _encode_us(0x0100, CommandField.N_EVENT_REPORT_RQ),
+        _encode_us(0x0110, message_id),
+        _encode_us(0x0800, _HAS_DATA_SET),
+        _encode_uid(0x1000, sop_instance_uid),
+        _encode_us(0x1002, event_type_id),
     )
 
 
 def encode_response(command: Command, status: Status, comment: str = "") -> bytes:
     """Encode the response to a request; `comment` is the Error Comment, LO, at most 64 characters."""
-    body = b"".join(
-        (
-            _encode_uid(0x0002, command.sop_class_uid),
-            _encode_us(0x0100, command.field | _RESPONSE),
-            _encode_us(0x0120, command.message_id),
-            _encode_us(0x0800, NO_DATA_SET),
-            _encode_us(0x0900, status),
-            _encode(0x0902, comment[:64].encode("ascii", "replace"), b" "),
-            _encode_uid(0x1000, command.sop_instance_uid),
-        )
+    return _with_group_length(
+        _encode_uid(0x0002, command.sop_class_uid),
+        _encode_us(0x0100, command.field | _RESPONSE),
+        _encode_us(0x0120, command.message_id),
+        _encode_us(0x0800, NO_DATA_SET),
+        _encode_us(0x0900, status),
+        _encode(0x0902, comment[:64].encode("ascii", "replace"), b" "),
+        _encode_uid(0x1000, command.sop_instance_uid),
     )
+
+
+def _with_group_length(*elements: bytes) -> bytes:
+    body = b"".join(elements)
     return pack("<HHII", 0x0000, 0x0000, 4, len(body)) + body
 
 

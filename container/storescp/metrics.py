@@ -34,6 +34,8 @@ METRICS: Final = {
     "ManifestFailures": "Count",
     "BytesBuffered": "Bytes",
     "LogLinesDropped": "Count",
+    "CommitmentsDelivered": "Count",
+    "CommitmentsUndelivered": "Count",
 }
 _VALUES_PER_LINE: Final = 100
 _METRICS_PER_LINE: Final = 20  # so that a line stays below what a pipe takes at once, see log.py

@@ -20,6 +20,9 @@ _ASSOCIATE_HEADER_LENGTH: Final = 68
 _CONTEXT_FIXED_BYTES: Final = 4
 _MAXIMUM_LENGTH_BYTES: Final = 4
 _WINDOW_BYTES: Final = 4
+# Message control header (PS3.8 E.2).
+_COMMAND: Final = 1
+_LAST: Final = 2
 
 
 class PduType(IntEnum):
@@ -159,7 +162,7 @@ def decode_associate_request(body: bytes) -> AssociateRequest:
     application_context = ""
     contexts: dict[int, ProposedContext] = {}
     user = _UserInformation()
-    for item_type, value in _items(body[_ASSOCIATE_HEADER_LENGTH:], "A-ASSOCIATE-RQ"):
+    for item_type, value in read_items(body[_ASSOCIATE_HEADER_LENGTH:], "A-ASSOCIATE-RQ"):
         if item_type == 0x10:
             application_context = _uid(value)
         elif item_type == 0x20:
@@ -185,36 +188,45 @@ def decode_associate_request(body: bytes) -> AssociateRequest:
 
 def encode_associate_accept(accept: AssociateAccept) -> bytes:
     """Encode an A-ASSOCIATE-AC; UIDs in it are of at most 64 characters, so that no length can overflow."""
-    items = [_item(0x10, APPLICATION_CONTEXT.encode())]
+    items = [encode_item(0x10, APPLICATION_CONTEXT.encode())]
     for context in accept.contexts:
-        syntax = _item(0x40, context.transfer_syntax.encode("latin-1"))
-        items.append(_item(0x21, pack("BxBx", context.context_id, context.result) + syntax))
-    items.append(_item(0x50, _encode_user_information(accept)))
-    return _pdu(PduType.A_ASSOCIATE_AC, pack(">H2x", 1) + accept.fixed_fields + b"".join(items))
+        syntax = encode_item(0x40, context.transfer_syntax.encode("latin-1"))
+        items.append(encode_item(0x21, pack("BxBx", context.context_id, context.result) + syntax))
+    items.append(encode_item(0x50, _encode_user_information(accept)))
+    return encode_pdu(PduType.A_ASSOCIATE_AC, pack(">H2x", 1) + accept.fixed_fields + b"".join(items))
 
 
 def encode_associate_reject(reject: AssociateReject) -> bytes:
     """Encode an A-ASSOCIATE-RJ."""
-    return _pdu(PduType.A_ASSOCIATE_RJ, pack("xBBB", reject.result, reject.source, reject.reason))
+    return encode_pdu(PduType.A_ASSOCIATE_RJ, pack("xBBB", reject.result, reject.source, reject.reason))
 
 
 def encode_release_response() -> bytes:
     """Encode an A-RELEASE-RP."""
-    return _pdu(PduType.A_RELEASE_RP, bytes(4))
+    return encode_pdu(PduType.A_RELEASE_RP, bytes(4))
 
 
 def encode_abort(source: AbortSource, reason: AbortReason) -> bytes:
     """Encode an A-ABORT; the reason of a service user is not significant and sent as 0 (PS3.8 9.3.8)."""
-    return _pdu(PduType.A_ABORT, pack("xxBB", source, reason if source == AbortSource.SERVICE_PROVIDER else 0))
+    return encode_pdu(PduType.A_ABORT, pack("xxBB", source, reason if source == AbortSource.SERVICE_PROVIDER else 0))
 
 
 def encode_command_pdus(context_id: int, command: bytes, maximum_length: int) -> bytes:
     """Encode a command set as P-DATA-TF PDUs of at most `maximum_length` bytes each (0: unlimited)."""
-    size = max(maximum_length - 6, 2) if maximum_length else len(command)
+    return _encode_data_pdus(context_id, command, maximum_length, _COMMAND)
+
+
+def encode_data_set_pdus(context_id: int, data_set: bytes, maximum_length: int) -> bytes:
+    """Encode a data set as P-DATA-TF PDUs of at most `maximum_length` bytes each (0: unlimited)."""
+    return _encode_data_pdus(context_id, data_set, maximum_length, 0)
+
+
+def _encode_data_pdus(context_id: int, data: bytes, maximum_length: int, kind: int) -> bytes:
+    size = max(maximum_length - 6, 2) if maximum_length else max(len(data), 1)
     pdus = []
-    for start in range(0, len(command), size):
-        fragment = command[start : start + size]
-        control = 0x03 if start + size >= len(command) else 0x01
+    for start in range(0, len(data), size):
+        fragment = data[start : start + size]
+        control = kind | (_LAST if start + size >= len(data) else 0)
         header = pack(">BxIIBB", PduType.P_DATA_TF, len(fragment) + 6, len(fragment) + 2, context_id, control)
         pdus.append(header + fragment)
     return b"".join(pdus)
@@ -222,15 +234,15 @@ def encode_command_pdus(context_id: int, command: bytes, maximum_length: int) ->
 
 def _encode_user_information(accept: AssociateAccept) -> bytes:
     items = [
-        _item(0x51, pack(">I", accept.maximum_length)),
-        _item(0x52, IMPLEMENTATION_CLASS_UID.encode()),
+        encode_item(0x51, pack(">I", accept.maximum_length)),
+        encode_item(0x52, IMPLEMENTATION_CLASS_UID.encode()),
     ]
     if accept.operations_window is not None:
-        items.append(_item(0x53, pack(">HH", *accept.operations_window)))
+        items.append(encode_item(0x53, pack(">HH", *accept.operations_window)))
     for role in accept.roles:
         uid = role.sop_class_uid.encode("latin-1")
-        items.append(_item(0x54, pack(">H", len(uid)) + uid + bytes((role.scu, role.scp))))
-    items.append(_item(0x55, IMPLEMENTATION_VERSION_NAME.encode()))
+        items.append(encode_item(0x54, pack(">H", len(uid)) + uid + bytes((role.scu, role.scp))))
+    items.append(encode_item(0x55, IMPLEMENTATION_VERSION_NAME.encode()))
     return b"".join(items)
 
 
@@ -243,7 +255,7 @@ def _user_information(value: bytes) -> _UserInformation:
     """
     user = _UserInformation()
     with suppress(PduError):  # items that do not add up: what came before them holds
-        for item_type, item in _items(value, "user information"):
+        for item_type, item in read_items(value, "user information"):
             if item_type == 0x51 and len(item) == _MAXIMUM_LENGTH_BYTES:
                 user.maximum_length = int.from_bytes(item, "big")
             elif item_type == 0x52:
@@ -271,7 +283,7 @@ def _proposed_context(value: bytes) -> Iterator[ProposedContext]:
     transfer_syntaxes = []
     is_valid = value[0] % 2 == 1 and len(value) >= _CONTEXT_FIXED_BYTES
     try:
-        for item_type, item in _items(value[_CONTEXT_FIXED_BYTES:], "presentation context"):
+        for item_type, item in read_items(value[_CONTEXT_FIXED_BYTES:], "presentation context"):
             if item_type == 0x30:
                 abstract_syntax = _uid(item)
             elif item_type == 0x40:
@@ -281,7 +293,8 @@ def _proposed_context(value: bytes) -> Iterator[ProposedContext]:
     yield ProposedContext(value[0], abstract_syntax, tuple(transfer_syntaxes), is_valid)
 
 
-def _items(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
+def read_items(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
+    """Yield type and value of each item. Raises PduError: the lengths of what is called `where` do not add up."""
     position = 0
     while position < len(data):
         try:
@@ -295,11 +308,13 @@ def _items(data: bytes, where: str) -> Iterator[tuple[int, bytes]]:
         position += length
 
 
-def _item(item_type: int, value: bytes) -> bytes:
+def encode_item(item_type: int, value: bytes) -> bytes:
+    """Encode an item or a sub-item."""
     return _ITEM_HEADER.pack(item_type, len(value)) + value
 
 
-def _pdu(pdu_type: PduType, body: bytes) -> bytes:
+def encode_pdu(pdu_type: PduType, body: bytes) -> bytes:
+    """Encode a PDU."""
     return PDU_HEADER.pack(pdu_type, len(body)) + body
 
 

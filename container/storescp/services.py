@@ -8,7 +8,6 @@ from enum import Enum
 from typing import Final
 
 from storescp.uids import (
-    EXPLICIT_VR_BIG_ENDIAN,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     STORAGE_COMMITMENT_PUSH_MODEL_SOP_CLASS,
@@ -26,7 +25,7 @@ class Service(Enum):
 
 
 # The transfer syntaxes in which storage commitment's own data sets are read and written.
-COMMITMENT_TRANSFER_SYNTAXES: Final = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_BIG_ENDIAN)
+COMMITMENT_TRANSFER_SYNTAXES: Final = (IMPLICIT_VR_LITTLE_ENDIAN, EXPLICIT_VR_LITTLE_ENDIAN)
 
 _DICOM_ROOT: Final = "1.2.840.10008."
 # SOP classes of PS3.6 table A-1 that are not of the storage service, without DICOM's root.

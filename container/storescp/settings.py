@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from storescp.commitment import DeviceAddress
 from storescp.uids import is_usable_uid
 
 MIB: Final = 1024 * 1024
@@ -62,6 +63,14 @@ VARIABLES: Final = (
     Variable(
         "TLS_CLIENT_CA", "", "PEM text or a PEM file's path", "who signs client certificates; none: not asked for"
     ),
+    Variable(
+        "COMMITMENT_DEVICES",
+        "",
+        "AE title=host:port or AE title=tls://host:port, comma between them",
+        "where devices take storage commitment reports",
+    ),
+    Variable("COMMITMENT_TIMEOUT_HOURS", "24", "0.01 to 720", "hours until what is not imported counts as failed"),
+    Variable("COMMITMENT_POLL_SECONDS", "30", "0.1 to 3600", "seconds between two looks for results to report"),
     Variable("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", "least severe log lines that are written"),
     Variable("AWS_ENDPOINT_URL", "", "an http:// or https:// address", "endpoint instead of AWS's own"),
     Variable("AWS_ENDPOINT_URL_S3", "", "an http:// or https:// address", "the same, for S3 alone"),
@@ -69,6 +78,7 @@ VARIABLES: Final = (
 _BY_NAME: Final = {variable.name: variable for variable in VARIABLES}
 _TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 _PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}")
+_DEVICE = re.compile(r"(?P<tls>tls://)?(?P<host>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -103,6 +113,9 @@ class Settings:
     tls_certificate: str
     tls_private_key: str
     tls_client_ca: str
+    commitment_devices: Mapping[str, DeviceAddress]
+    commitment_timeout_hours: float
+    commitment_poll_seconds: float
     log_level: str
     endpoint_url: str
 
@@ -142,6 +155,9 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         tls_certificate=reader.text("TLS_CERTIFICATE"),
         tls_private_key=reader.text("TLS_PRIVATE_KEY"),
         tls_client_ca=reader.text("TLS_CLIENT_CA"),
+        commitment_devices=reader.devices("COMMITMENT_DEVICES"),
+        commitment_timeout_hours=reader.seconds("COMMITMENT_TIMEOUT_HOURS", 0.01, 720),
+        commitment_poll_seconds=reader.seconds("COMMITMENT_POLL_SECONDS", 0.1, 3600),
         log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR")),
         endpoint_url=reader.url("AWS_ENDPOINT_URL_S3") or reader.url("AWS_ENDPOINT_URL"),
     )
@@ -206,6 +222,16 @@ class _Reader:
         if not all(map(is_usable_uid, uids)):
             raise self.refusal(name)
         return uids
+
+    def devices(self, name: str) -> dict[str, DeviceAddress]:
+        devices: dict[str, DeviceAddress] = {}
+        for entry in self._list(name):
+            title, _, address = (part.strip() for part in entry.partition("="))
+            match = _DEVICE.fullmatch(address)
+            if not _TITLE.fullmatch(title) or match is None or not 0 < int(match["port"]) < 65536 or title in devices:
+                raise self.refusal(name)
+            devices[title] = DeviceAddress(match["host"].strip("[]"), int(match["port"]), match["tls"] is not None)
+        return devices
 
     def url(self, name: str) -> str:
         return self.matching(name, re.compile(r"https?://[^\s/]+.*"))

@@ -50,6 +50,32 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+def device_context(settings: Settings) -> ssl.SSLContext | None:
+    """The context for reports to devices with a tls:// address, or None if there are none.
+
+    Devices are trusted by TLS_CLIENT_CA, as when they send; their certificates seldom name the host, so its name is
+    only checked against the system's authorities, where TLS_CLIENT_CA is not given. Raises `SettingError`.
+    """
+    if not any(address.is_tls for address in settings.commitment_devices.values()):
+        return None
+    given = {
+        "TLS_CERTIFICATE": settings.tls_certificate,
+        "TLS_PRIVATE_KEY": settings.tls_private_key,
+        "TLS_CLIENT_CA": settings.tls_client_ca,
+    }
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(TLS_1_2_CIPHERS)
+    if given["TLS_CLIENT_CA"]:
+        context.check_hostname = False
+        _require_clients(context, _pem("TLS_CLIENT_CA", given))
+    else:
+        context.load_default_certs()
+    if given["TLS_CERTIFICATE"] and given["TLS_PRIVATE_KEY"]:
+        _load_identity(context, _pem("TLS_CERTIFICATE", given), _pem("TLS_PRIVATE_KEY", given))
+    return context
+
+
 def _pem(name: str, given: dict[str, str]) -> str:
     """PEM text: the value itself (as ECS injects a secret), or what is in the file that it names."""
     value = given[name]

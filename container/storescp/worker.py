@@ -11,6 +11,8 @@ from typing import Final
 from storescp.acceptance import Policy
 from storescp.association import Acceptor, Association
 from storescp.batch import Batches, Limits, utc_now
+from storescp.commitment_delivery import CommitmentDelivery
+from storescp.commitment_service import CommitmentService
 from storescp.health import HealthServer
 from storescp.incoming import StorageService
 from storescp.listeners import Listener
@@ -24,6 +26,7 @@ from storescp.registry import Registry, WorkerReport
 from storescp.settings import MIB, Settings
 from storescp.slots import Slots
 from storescp.store import Store, open_store
+from storescp.tls import device_context
 from storescp.transport import HangupWatcher, Transport
 
 _TICK_SECONDS: Final = 0.25
@@ -48,11 +51,13 @@ class Worker:
         self._report = report
         self._log = log
         self._metrics = Metrics(settings.stack_name)
-        self._batches = Batches(_limits(settings), os.urandom(4).hex())
+        self._process_id = os.urandom(4).hex()
+        self._batches = Batches(_limits(settings), self._process_id)
         self._memory = Memory(_memory_plan(settings), self._loop.call_soon)
         self._manifests = ManifestWriter(store, self._metrics, log)
         self._registry = Registry(settings.maximum_associations, slots, report, self._metrics, log)
         self._storage = StorageService(store, self._batches, self._metrics, log)
+        commitments = CommitmentService(store, self._metrics, log, self._process_id, settings.commitment_timeout_hours)
         policy = _policy(settings)
         self._hangups = HangupWatcher(self._loop)
         self._read_view = memoryview(bytearray(READ_BYTES))
@@ -62,7 +67,7 @@ class Worker:
             registry=self._registry,
             memory=self._memory,
             storage=self._storage,
-            operations=StorageOperations(policy, self._storage).table,
+            operations={**StorageOperations(policy, self._storage).table, **commitments.table},
             loop=self._loop,
         )
         self._is_stopping = False
@@ -94,6 +99,13 @@ class Worker:
             await asyncio.sleep(_STORE_RETRY_SECONDS)
             if self._store.health.needs_probe(self._loop.time()) and (failure := await self._store.probe_write()):
                 self._log.error("store not reached", detail=failure)
+
+    async def deliver_commitments(self) -> None:
+        """Report storage commitment results to devices that have gone, for ever."""
+        settings = self._settings
+        devices, tls = settings.commitment_devices, device_context(settings)
+        delivery = CommitmentDelivery(self._store, devices, tls, self._metrics, self._log, self._process_id)
+        await delivery.run(settings.commitment_poll_seconds)
 
     # The clock
 
@@ -206,6 +218,8 @@ async def serve(
     listener.start(worker.serve, stopping.set)
     worker.start_clock()
     background = [loop.create_task(worker.watch_store())]
+    if report.worker == 0:
+        background.append(loop.create_task(worker.deliver_commitments()))
     agent_uri = environment.get("ECS_AGENT_URI", "")  # given to every task of ECS, by the agent
     if agent_uri and report.worker == 0:
         background.append(loop.create_task(protect(agent_uri, slots.total, log)))
