@@ -191,12 +191,16 @@ def estimate(studies_per_day: float, images_per_study: float, image_mb: float, r
 
 
 def _add_account_commands() -> None:
-    from storescp_cfn.commands import asking, launching, networking, quarantine, verifying
+    from storescp_cfn.commands import asking, changing, launching, networking, quarantine, verifying
 
     for command in (
         launching.doctor,
         launching.policy,
         networking.network,
+        changing.deploy,
+        changing.update,
+        changing.outputs,
+        changing.delete,
         verifying.verify,
         asking.status,
         quarantine.quarantine,

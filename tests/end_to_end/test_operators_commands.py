@@ -46,3 +46,16 @@ def test_a_test_study_travels_the_whole_way_and_is_removed(running: RunningStack
 def test_the_import_leg_alone(running: RunningStack) -> None:
     status, answer = ask(running, "verify", "--from-bucket")
     assert (status, answer["not_tried"]) == (0, []), answer
+
+
+def test_a_second_stack_is_launched_updated_and_deleted(running: RunningStack) -> None:
+    network = running.stack.network_parameters()
+    pairs = [part for name, value in network.items() for part in ("--param", f"{name}={value}")]
+    status, answer = ask(running, "deploy", "Second", "--yes", *pairs)
+    assert status == 0, answer
+    assert answer["outputs"]["DICOMAETitle"] == "STORESCP"
+    status, answer = ask(running, "update", "Second", "--yes", "--param", "PeerCIDR2=198.51.100.0/24")
+    assert status == 0, answer
+    assert ask(running, "outputs", "Second")[1]["outputs"]["DICOMPort"] == "11112"
+    status, answer = ask(running, "delete", "Second", "--yes")
+    assert (status, bool(answer["kept"])) == (0, True), answer
