@@ -15,7 +15,7 @@ import pytest
 from import_lambda.keys import INSTANCE_KEY, is_batch_id, job_name
 from import_lambda.metrics import METRICS
 from import_lambda.settings import Settings
-from storescp import batch, keys, metrics, settings
+from storescp import batches, keys, metrics, settings
 from storescp_cfn.template import render
 
 ROOT = Path(__file__).parents[1]
@@ -82,9 +82,10 @@ def test_a_receivers_limits_fit_into_an_import_job() -> None:
 
 
 def test_a_batch_id_of_the_receiver_is_one_for_the_importer_and_for_healthimaging() -> None:
-    batches = batch.Batches(batch.Limits(1, 1, 10, 10), "9f3a61c2")
-    instance = batch.Instance("1.2", "1.3", "1.4", "CT1")
-    made = batches.assign(batches.shared, instance, 1, 0.0, batch.utc_now()).batch_id
+    placement = batches.Batches(batches.Limits(1, 1, 1, 10, 10), "9f3a61c2").place(
+        batches.Contributor(), batches.Instance("1.2", "1.3", "1.4", "1.5", "CT1"), 1, None, 0.0, batches.utc_now()
+    )
+    made = placement.batch.batch_id
     assert is_batch_id(made)
     assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", job_name(made, 1))
 

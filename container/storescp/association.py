@@ -316,6 +316,7 @@ class Association:
         if self._ended or self._established is None:
             return
         self._ended = how
+        self._established.contributor.ended(how == "released", self._acceptor.loop.time())
         self._is_stuck = False
         self._leftover = b""
         if self._holds_slot:

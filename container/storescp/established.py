@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from storescp.acceptance import operations_granted
-from storescp.batch import Lane
+from storescp.batches import Contributor
 from storescp.dimse import Command, MessageReader, Status, encode_response
 from storescp.part import AssociationMemory
 from storescp.pdu import AssociateAccept, AssociateRequest, ContextResult, encode_command_pdus
@@ -91,7 +91,7 @@ class EstablishedAssociation:
         self.peer = peer
         self.memory = memory
         self.window = operations_granted(request)
-        self.lane = Lane()
+        self.contributor = Contributor()
         self.size_hint = 0
         self.instances = 0
         self.bytes = 0

@@ -6,15 +6,15 @@ what was wrong, in words that carry no attribute of the patient.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storescp.batch import Batch, Batches, Instance, Lane, utc_now
+from storescp.batches import Batches, Contributor, Instance, Placement, TooManyRepeats, utc_now
 from storescp.dimse import Command, Refusal, Status
 from storescp.filling import PartFiller
 from storescp.instances import InstanceNames, check_command, name_instance
-from storescp.keys import object_key, safe_name
+from storescp.keys import safe_name
 from storescp.log import Log
 from storescp.metrics import Metrics
 from storescp.part import AssociationMemory
@@ -32,12 +32,12 @@ _ANY: Final = 1 << 62  # room for bytes that are dropped
 class ObjectContext:
     """What an association knows of an object before it arrives.
 
-    `lane` is where it is batched if it has to be streamed; `size_hint` the bytes it may well have, 0: not known.
+    `contributor` is its association, as far as batches are concerned; `size_hint` the bytes it may well have, 0: not known.
     """
 
     transfer_syntax: str
     calling_ae_title: str
-    lane: Lane
+    contributor: Contributor
     size_hint: int
     memory: AssociationMemory
 
@@ -60,18 +60,17 @@ class IncomingObject:
     """
 
     __slots__ = (
-        "_batch",
         "_context",
         "_filler",
         "_future",
         "_head_bytes",
-        "_instance",
         "_is_finished",
         "_is_reported",
         "_is_whole",
         "_on_outcome",
         "_on_room",
         "_patience",
+        "_placement",
         "_put_began",
         "_service",
         "_upload",
@@ -105,8 +104,7 @@ class IncomingObject:
         self._head_bytes = 0
         self._upload: Upload | None = None
         self._future: asyncio.Future[Any] | None = None
-        self._instance: Instance | None = None
-        self._batch: Batch | None = None
+        self._placement: Placement | None = None
         self._put_began = 0.0
         self._patience = Patience(service.loop, service.store.answer_seconds, self._give_up)
         try:
@@ -192,7 +190,7 @@ class IncomingObject:
             return
         try:
             if self._upload is None:
-                self._upload = Upload(self._service.store, self._choose_key(self._context.lane, 0), self._on_stored)
+                self._upload = Upload(self._service.store, self._place(self._instance(), None), self._on_stored)
                 self._follow(self._upload.result)
         except Refusal as refusal:
             self._refuse(refusal)
@@ -234,25 +232,42 @@ class IncomingObject:
             self._push_part()
             self._upload.complete()
             return
-        key = self._choose_key(self._service.batches.shared, self.size)
+        instance, service = self._instance(), self._service
         self._filler.part.close()
-        self._follow(self._service.store.put(key, self._filler.part.views()))
+        views = self._filler.part.views()
+        if service.batches.is_stored_already(instance, self.size, views):
+            service.metrics.count("InstancesRepeated")
+            self._filler.drop()
+            self.status = Status.SUCCESS
+        else:
+            self._follow(service.store.put(self._place(instance, views), views))
 
     def _follow(self, future: "asyncio.Future[Any]") -> None:
         self._future = future
         future.add_done_callback(self._on_done)
 
-    def _choose_key(self, lane: Lane, size: int) -> str:
-        """Name the instance, hold its data set against the command, and choose a batch.
+    def _instance(self) -> Instance:
+        """Name the instance, and hold its data set against the command.
 
         Raises `Refusal`: the data set cannot be stored.
         """
-        service = self._service
         names = self._names()
-        instance = Instance(names.study, names.series, names.sop, self._context.calling_ae_title)
-        self._instance = instance
-        self._batch = service.batches.assign(lane, instance, size, service.loop.time(), utc_now())
-        return object_key(self._batch.batch_id, *names)
+        return Instance(*names, safe_name(self.command.sop_class_uid), self._context.calling_ae_title)
+
+    def _place(self, instance: Instance, chunks: Sequence[memoryview] | None) -> str:
+        """Choose the batch of an instance, `chunks` None if it is streamed; return its key.
+
+        Raises `Refusal`: it came too often.
+        """
+        service = self._service
+        size = 0 if chunks is None else self.size
+        try:
+            self._placement = service.batches.place(
+                self._context.contributor, instance, size, chunks, service.loop.time(), utc_now()
+            )
+        except TooManyRepeats as error:
+            raise Refusal(Status.OUT_OF_RESOURCES, str(error)) from None
+        return self._placement.key
 
     def _names(self) -> InstanceNames:
         """Read the names in the first chunk, as almost always; in all that there is if they are not in it."""
@@ -294,16 +309,16 @@ class IncomingObject:
         if self._filler is not None:
             self._filler.drop()
         failure = "Object store did not answer in time" if future.cancelled() else self._describe(future.exception())
-        batch, instance = self._batch, self._instance
-        assert batch is not None and instance is not None
+        placement = self._placement
+        assert placement is not None
         if failure:
-            service.batches.failed(batch)
+            service.batches.failed(placement)
             if self.status is None:
                 self._refuse(Refusal(Status.OUT_OF_RESOURCES, failure))
         else:
             now = service.loop.time()
             self.put_seconds = time.perf_counter() - self._put_began
-            service.batches.stored(batch, instance, self.size, now, utc_now())
+            service.batches.stored(placement, self.size, future.result(), now, utc_now())
             self.status = Status.SUCCESS
         if self._is_finished:
             self._report()

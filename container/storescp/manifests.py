@@ -3,9 +3,10 @@
 import asyncio
 from typing import Final
 
-from storescp.batch import Batch, encode_manifest
+from storescp.batches import Batch
 from storescp.keys import manifest_key
 from storescp.log import Log
+from storescp.manifest import encode_manifest
 from storescp.metrics import Metrics
 from storescp.store import AlreadyExistsError, Store, StoreError
 
@@ -42,13 +43,15 @@ class ManifestWriter:
             await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
             failures += 1
         self._metrics.count("BatchesClosed")
+        self._metrics.count("ObjectsLate", len(batch.late))
         self._log.info(
             "batch closed",
             batch=batch.batch_id,
             closed_by=batch.closed_by.value if batch.closed_by else "",
             instances=batch.instances_stored,
             bytes=batch.bytes_stored,
-            studies=len(batch.studies),
+            studies=len({group.study for group in batch.groups}),
+            late=len(batch.late),
         )
 
     async def _is_written(self, batch: Batch, key: str, manifest: bytes) -> bool:

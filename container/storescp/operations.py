@@ -42,7 +42,7 @@ class StorageOperations:
         context = ObjectContext(
             transfer_syntax=association.transfer_syntaxes[command.context_id],
             calling_ae_title=association.request.calling_ae_title,
-            lane=association.lane,
+            contributor=association.contributor,
             size_hint=association.size_hint,
             memory=association.memory,
         )

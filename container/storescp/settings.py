@@ -50,6 +50,7 @@ VARIABLES: Final = (
         "an association is aborted if less comes of an object, two minutes long",
     ),
     Variable("BATCH_QUIET_SECONDS", "5", "0.1 to 3600", "a batch is closed when nothing came for so long"),
+    Variable("BATCH_RELEASED_SECONDS", "1", "0.1 to 3600", "the same, once every association has been released"),
     Variable("BATCH_MAX_AGE_SECONDS", "60", "1 to 86400", "a batch is closed when it is so old"),
     Variable("BATCH_MAX_INSTANCES", "4500", "1 to 5000", "a batch is closed when it has so many instances"),
     Variable("BATCH_MAX_BYTES", "8000000000", "1 to 10000000000", "a batch is closed before it exceeds this"),
@@ -102,6 +103,7 @@ class Settings:
     artim_timeout: float
     minimum_bytes_per_second: int
     batch_quiet_seconds: float
+    batch_released_seconds: float
     batch_max_age_seconds: float
     batch_max_instances: int
     batch_max_bytes: int
@@ -144,6 +146,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         artim_timeout=reader.seconds("ARTIM_TIMEOUT", 1, 3600),
         minimum_bytes_per_second=reader.whole("MINIMUM_BYTES_PER_SECOND", 0, 1_000_000_000),
         batch_quiet_seconds=reader.seconds("BATCH_QUIET_SECONDS", 0.1, 3600),
+        batch_released_seconds=reader.seconds("BATCH_RELEASED_SECONDS", 0.1, 3600),
         batch_max_age_seconds=reader.seconds("BATCH_MAX_AGE_SECONDS", 1, 86400),
         batch_max_instances=reader.whole("BATCH_MAX_INSTANCES", 1, 5000),
         batch_max_bytes=reader.whole("BATCH_MAX_BYTES", 1, 10_000_000_000),

@@ -10,7 +10,7 @@ from typing import Final
 
 from storescp.acceptance import Policy
 from storescp.association import Acceptor, Association
-from storescp.batch import Batches, Limits, utc_now
+from storescp.batches import Batches, Limits, utc_now
 from storescp.commitment_delivery import CommitmentDelivery
 from storescp.commitment_service import CommitmentService
 from storescp.health import HealthServer
@@ -190,6 +190,7 @@ def _memory_plan(settings: Settings) -> MemoryPlan:
 def _limits(settings: Settings) -> Limits:
     return Limits(
         settings.batch_quiet_seconds,
+        min(settings.batch_released_seconds, settings.batch_quiet_seconds),
         settings.batch_max_age_seconds,
         settings.batch_max_instances,
         settings.batch_max_bytes,

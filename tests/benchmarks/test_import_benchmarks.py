@@ -13,7 +13,7 @@ from benchmarks.import_year import Year
 @pytest.mark.parametrize(("associations", "most_jobs"), [(1, 1), (1_000, 4)])
 def test_a_study_of_1000_slices_needs_few_jobs_and_a_fiftieth_of_the_time(associations: int, most_jobs: int) -> None:
     """Virtual seconds, from the last image to the end of the last job."""
-    ours = one_job_a_batch(arrivals(associations), job_seconds=1.0)
+    ours = one_job_a_batch(arrivals(associations), associations, job_seconds=1.0)
     theirs = one_job_an_image(arrivals(associations), job_seconds=1.0)
     assert ours.jobs <= most_jobs
     assert theirs.jobs == 1_000

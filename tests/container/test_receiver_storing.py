@@ -141,7 +141,7 @@ def test_any_size_is_stored_whole_small_ones_by_put_large_ones_in_parts(tmp_path
         assert receiver.stop() == 0
         assert sink.uploads == {}
         manifests = {key: value for key, value in sink.objects.items() if key.startswith("batches/")}
-        assert len(manifests) == 2  # streamed objects are batched by association
+        assert len(manifests) == 1  # streamed objects share it
     assert receiver.other_output == []
 
 
@@ -225,7 +225,7 @@ def test_an_instance_that_comes_twice_goes_to_the_next_batch(tmp_path: Path) -> 
     with running_receiver(tmp_path) as receiver:
         with RawSender(receiver.port) as sender:
             for number in range(3):
-                assert sender.store("1.2.1", number).status == 0
+                assert sender.store("1.2.1", number, data_set("1.2.1", pixels=bytes([number]))).status == 0
             assert sender.store("1.2.2", 4).status == 0
             sender.release()
         assert receiver.stop() == 0
