@@ -1,4 +1,4 @@
-"""Covers storescp.folder: what has a name is whole and on the disk, and nothing is written over."""
+"""Covers folder.py: what has a name is whole and on the disk, and nothing is written over."""
 
 import asyncio
 import os

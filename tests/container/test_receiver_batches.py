@@ -1,4 +1,4 @@
-"""Batches of a real process: what repeats and streams make of them. Covers storescp.manifests, too."""
+"""Batches of a real process: what repeats and streams make of them. Covers manifests.py, too."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Covers storescp.s3.credentials: keys that end early are fetched anew at once, and however many ask, once."""
+"""Covers credentials.py: keys that end early are fetched anew at once, and however many ask, once."""
 
 import asyncio
 import contextlib

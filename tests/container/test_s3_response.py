@@ -1,4 +1,4 @@
-"""Covers storescp.s3.response: whole responses however they are cut, and a refusal for everything else."""
+"""Covers response.py: whole responses however they are cut, and a refusal for everything else."""
 
 import pytest
 from hypothesis import given, settings

@@ -1,4 +1,4 @@
-"""Covers storescp.s3.signing and storescp.s3.endpoint: botocore, which knows the rules, signs the same."""
+"""Covers signing.py and endpoint.py: botocore, which knows the rules, signs the same."""
 
 from datetime import UTC, datetime
 from unittest.mock import patch
