@@ -32,7 +32,7 @@ _ANY: Final = 1 << 62  # room for bytes that are dropped
 class ObjectContext:
     """What an association knows of an object before it arrives.
 
-    `contributor` is its association, as far as batches are concerned; `size_hint` the bytes it may well have, 0: not known.
+    `contributor` is its association, as far as batches are concerned; `size_hint` the bytes it may have, 0: not known.
     """
 
     transfer_syntax: str
