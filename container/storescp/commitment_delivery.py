@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from storescp.batch import utc_now
+from storescp.batches import utc_now
 from storescp.commitment import (
     CommitmentRequest,
     CommitmentResult,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from storescp.batch import utc_now
+from storescp.batches import utc_now
 from storescp.commitment import (
     CommitmentRequest,
     CommitmentResult,
