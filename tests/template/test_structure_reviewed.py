@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from audit import modes
+from storescp_cfn.template import alarms as alarm_specs
 from storescp_cfn.template import evaluation, importing, monitoring, service, timeouts
 from tests.testkit.template_values import FACTS, TEMPLATE
 
@@ -364,10 +365,14 @@ def test_every_alarm_goes_to_one_topic_when_it_starts_and_when_it_is_over() -> N
     resources = left(TLSCertificateARN=modes.CERTIFICATE, SilenceHours="24")
     assert "SilenceAlarm" not in left(SilenceHours="0")
     alarms = {name: r["Properties"] for name, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"}
-    assert set(alarms) == {alarm.logical_id for alarm in monitoring.ALARMS} | {monitoring.FEWER_TASKS_ALARM}
+    assert set(alarms) == {alarm.logical_id for alarm in alarm_specs.ALARMS} | {monitoring.FEWER_TASKS_ALARM}
     for alarm in alarms.values():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
-        assert len(alarm["AlarmDescription"]) > 40
+        message = alarm["AlarmDescription"]
+        text = message if isinstance(message, str) else message["Fn::Sub"]
+        assert text.startswith("Stack StoreSCP: ")
+        assert " First step: " in text
+        assert len(text) < 700  # names that CloudFormation makes come to it; 1,024 are allowed
 
 
 @pytest.mark.parametrize("email", ["", "pacs-team@hospital.example"])
@@ -381,5 +386,30 @@ def test_the_dashboard_is_valid_and_speaks_of_what_an_administrator_asks() -> No
     assert set(names) == {"ServiceName"}
     widgets = json.loads(text)["widgets"]
     assert all(widget["x"] + widget["width"] <= 24 for widget in widgets)
-    labels = {line[-1]["label"] for widget in widgets for line in widget["properties"]["metrics"]}
+    assert [widget["type"] for widget in widgets[:5]] == ["text", "metric", "metric", "metric", "alarm"]
+    assert [widget["type"] for widget in widgets[-3:]] == ["log", "log", "log"]
+    taken = {
+        (x, y) for w in widgets for x in range(w["x"], w["x"] + w["width"]) for y in range(w["y"], w["y"] + w["height"])
+    }
+    assert len(taken) == sum(widget["width"] * widget["height"] for widget in widgets)  # none covers another
+    curves = [w["properties"] for w in widgets if w["properties"].get("view") == "timeSeries"]
+    assert all(curve["yAxis"]["left"]["label"] for curve in curves)
+    assert [curve["title"] for curve in curves if "SecondsToImageSet" in json.dumps(curve)] == [
+        "From the last image to the image set"
+    ]
+    labels = {line[-1]["label"] for w in widgets for line in w["properties"].get("metrics", [])}
     assert {"received", "acknowledged", "imported", "quarantined", "running", "accepted", "median"} <= labels
+    alarms = next(widget["properties"]["alarms"] for widget in widgets if widget["type"] == "alarm")
+    always = [alarm.logical_id for alarm in alarm_specs.ALARMS if not alarm.condition]
+    assert alarms == [f"${{{name}.Arn}}" for name in (*always, monitoring.FEWER_TASKS_ALARM)]
+
+
+def test_the_query_for_refused_images_reads_the_receivers_line() -> None:
+    from storescp_cfn.template.queries import REFUSED
+
+    (pattern,) = re.findall(r"parse @message /(.*)/", REFUSED.text)
+    line = json.dumps({"message": "association ended", "failures": {"0xA700 Object store failed": 3}})
+    for written in (line, line.replace(": ", ":")):
+        found = re.search(pattern.replace("(?<", "(?P<"), written)
+        assert found is not None
+        assert found.groupdict() == {"status": "A700", "refused": "3"}

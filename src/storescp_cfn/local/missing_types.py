@@ -23,6 +23,7 @@ RECORDED_TYPES: dict[str, Callable[[str], dict[str, Any]]] = {
     "AWS::ApplicationAutoScaling::ScalingPolicy": lambda physical_id: {"Arn": physical_id},
     "AWS::ECS::ClusterCapacityProviderAssociations": lambda physical_id: {},
     "AWS::CloudWatch::Alarm": lambda physical_id: {"Arn": physical_id},
+    "AWS::Logs::QueryDefinition": lambda physical_id: {"QueryDefinitionId": physical_id},
 }
 
 

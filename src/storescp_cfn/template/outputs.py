@@ -6,7 +6,7 @@ from typing import Any
 
 from troposphere import GetAtt, Output, Ref, Sub, Template
 
-from storescp_cfn.template import dashboard, importing, monitoring, network, service, storage
+from storescp_cfn.template import alarms, dashboard, importing, network, service, storage
 
 
 def values() -> dict[str, tuple[str, Any]]:
@@ -36,7 +36,7 @@ def values() -> dict[str, tuple[str, Any]]:
             "Table that says what became of each batch and study",
             Ref(storage.LEDGER),
         ),
-        "AlarmTopicARN": ("Topic that every alarm goes to", Ref(monitoring.ALARM_TOPIC)),
+        "AlarmTopicARN": ("Topic that every alarm goes to", Ref(alarms.ALARM_TOPIC)),
         "ReceiverLogGroupName": ("Log of the receivers", Ref(service.RECEIVER_LOG_GROUP)),
         "ImporterLogGroupName": ("Log of the importer", Ref(importing.IMPORTER_LOG_GROUP)),
     }

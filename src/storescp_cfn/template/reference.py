@@ -12,6 +12,7 @@ from typing import Any
 
 from storescp_cfn.markdown import code, code_lines, table
 from storescp_cfn.template import (
+    alarms,
     fargate,
     findings,
     iam,
@@ -20,6 +21,7 @@ from storescp_cfn.template import (
     outputs,
     parameters,
     preflight,
+    queries,
     regions,
     rules,
     service,
@@ -252,24 +254,27 @@ def resources_page(template: Json) -> str:
 
 
 def alarms_page() -> str:
-    """Every alarm: its limit, and what to do."""
+    """Every alarm: its limit, what to do, and when it is over."""
     rows = [
         [
             f"**{alarm.logical_id}**",
             f"{alarm.statistic} of `{alarm.namespace}` {alarm.metric} "
-            f"{'above' if alarm.comparison == monitoring.ABOVE else 'below'} {alarm.threshold}, "
+            f"{'above' if alarm.comparison == alarms.ABOVE else 'below'} {alarm.threshold}, "
             f"{_shown(alarm.periods)} × {alarm.period_seconds} s",
-            alarm.meaning,
+            f"{alarm.happened} First step: {alarm.first_step}",
+            "it is dealt with" if alarm.is_state else "it has not happened again",
         ]
-        for alarm in monitoring.ALARMS
+        for alarm in (*alarms.ALARMS, monitoring.FEWER_TASKS)
     ]
-    insights = "Minimum of `ECS/ContainerInsights` DesiredTaskCount above that of RunningTaskCount, 3 × 300 s"
-    rows.append([f"**{monitoring.FEWER_TASKS_ALARM}**", insights, monitoring.FEWER_TASKS_MEANING])
+    saved = [[f"**{query.logical_id}**", query.title] for query in queries.QUERIES]
     return _page(
         "Alarms",
         "Every alarm goes to one topic, when it starts and when it is over; `AlarmEmail` subscribes an address to it. "
-        "No message holds a patient's data.",
-        table(["Alarm", "Starts when", "Meaning, and what to do"], rows),
+        "Each message names the stack, what happened and the first step, and links to the log or place to look at. No "
+        "message holds a patient's data.",
+        table(["Alarm", "Starts when", "What happened, and what to do", "OK when"], rows),
+        "## Saved queries\n\nIn CloudWatch Logs Insights, in a folder with the stack's name:\n\n"
+        + table(["Query", "Question"], saved),
     )
 
 
