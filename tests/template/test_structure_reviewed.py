@@ -11,7 +11,7 @@ import pytest
 
 from audit import modes
 from storescp_cfn.template import alarms as alarm_specs
-from storescp_cfn.template import evaluation, importing, monitoring, service, timeouts
+from storescp_cfn.template import evaluation, fargate, importing, monitoring, service, timeouts
 from tests.testkit.template_values import FACTS, TEMPLATE
 
 MODES = modes.modes()
@@ -146,6 +146,15 @@ def test_an_update_of_the_stack_does_not_set_the_number_of_receivers_back() -> N
     assert "DesiredCount" not in resources["Service"]["Properties"]
     target = resources["ScalableTarget"]["Properties"]
     assert (target["MinCapacity"], target["MaxCapacity"]) == (3, 9)
+
+
+@pytest.mark.parametrize("cpu", fargate.CPU_SIZES)
+def test_a_receiver_has_a_worker_for_each_whole_processor(cpu: int) -> None:
+    """Fargate shows two processors to a quarter of one, and two workers there would only be in each other's way."""
+    values = {"TaskCPU": str(cpu), "TaskMemoryLimit": str(fargate.MEMORY_MIB_OF_CPU[cpu][-1])}
+    (container,) = left(**values)["TaskDefinition"]["Properties"]["ContainerDefinitions"]
+    environment = {entry["Name"]: entry["Value"] for entry in container["Environment"]}
+    assert environment["WORKERS"] == str(max(1, cpu // 1024))
 
 
 def test_scaling_follows_processors_and_associations() -> None:

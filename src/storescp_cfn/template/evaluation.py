@@ -223,7 +223,7 @@ class _Resolver:
         return parts[index] if isinstance(parts, list) else {"Fn::Select": [index, parts]}
 
     def _find_in_map(self, arguments: list[Any]) -> Any:
-        mapping, first, second = map(self, arguments)
+        mapping, first, second = (str(self(argument)) for argument in arguments)
         return self._mappings[mapping][first][second]
 
     def _sub(self, arguments: Any) -> Any:

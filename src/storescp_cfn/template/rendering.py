@@ -7,6 +7,7 @@ from troposphere import Template
 from storescp_cfn.template import (
     bucket_policies,
     conditions,
+    fargate,
     importing,
     ledger,
     monitoring,
@@ -38,6 +39,7 @@ def render(release: Release | None = None) -> Template:
     parameters.add_to(template)
     rules.add_to(template)
     regions.add_to(template)
+    fargate.add_to(template)
     release_mapping.add_to(template, described)
     conditions.add_to(template, described.images_that_are_no_choice)
     for resource in preflight.before(

@@ -35,7 +35,18 @@ from troposphere.ecs import (
 )
 from troposphere.ecs import LoadBalancer as ServiceLoadBalancer
 
-from storescp_cfn.template import bucket_policies, conditions, findings, iam, logs, network, scaling, storage, timeouts
+from storescp_cfn.template import (
+    bucket_policies,
+    conditions,
+    fargate,
+    findings,
+    iam,
+    logs,
+    network,
+    scaling,
+    storage,
+    timeouts,
+)
 from storescp_cfn.template.findings import AWS_SOLUTIONS, AcceptedFinding
 from storescp_cfn.template.iam import Grant, RoleSpec
 from storescp_cfn.template.release import Release, receiver_image
@@ -63,6 +74,7 @@ ENVIRONMENT: dict[str, Any] = {
     "MAXIMUM_ASSOCIATIONS": Ref("MaximumAssociations"),
     "DIMSE_TIMEOUT": Ref("DIMSETimeout"),
     "NETWORK_TIMEOUT": Ref("NetworkTimeout"),
+    "WORKERS": fargate.workers(),
     "STOP_SECONDS": str(timeouts.RECEIVER_STOP_SECONDS),
 }
 
