@@ -1,6 +1,6 @@
 """image.py build | size | save FILE | engine ARG... - the receiver's image with docker, podman or buildah.
 
-build         build container/Dockerfile as $IMAGE on $BASE with whichever engine is there
+build         build container/Dockerfile as $IMAGE on $BASE, of $VERSION, with $PRODUCT_CODE
 size          print the bytes that the image adds to its base
 save FILE     write the image as a docker archive
 engine ARG... run docker or podman with ARG..., set up for this machine
@@ -128,7 +128,13 @@ def build() -> None:
     engine = choose_engine()
     base = choose_base(engine)
     arguments = ["--network", "host", "--tag", IMAGE, "--file", str(ROOT / "container/Dockerfile")]
-    for name, value in (("BASE", base), ("VERSION", version()), ("REVISION", revision())):
+    built_in = {
+        "BASE": base,
+        "VERSION": os.environ.get("VERSION") or version(),
+        "REVISION": revision(),
+        "PRODUCT_CODE": os.environ.get("PRODUCT_CODE", ""),
+    }
+    for name, value in built_in.items():
         arguments += ["--build-arg", f"{name}={value}"]
     with tempfile.TemporaryDirectory() as folder:
         run(*BUILD[engine], *arguments, *pip_secrets(Path(folder)), str(ROOT / "container"))

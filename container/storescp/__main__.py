@@ -21,6 +21,7 @@ from storescp.listeners import (
     raise_descriptor_limit,
 )
 from storescp.log import Log
+from storescp.product_code import built_in_product_code
 from storescp.registry import WorkerReport
 from storescp.settings import SettingError, Settings, read_settings
 from storescp.slots import SharedCounts, Slots
@@ -42,8 +43,9 @@ def main(store_factory: StoreFactory = open_store) -> None:
         device_context(settings)  # only to refuse what it refuses before a port opens
     except SettingError as error:
         _fail(str(error), EXIT_USAGE)
-    if settings.product_code:
-        _register_usage(settings.product_code)
+    product_code = built_in_product_code()
+    if product_code:
+        _register_usage(product_code)
     raise_descriptor_limit()
     sockets = []
     for name, port in (("SCP_PORT", settings.scp_port), ("HEALTH_PORT", settings.health_port)):

@@ -1,6 +1,6 @@
 """Register a paid subscriber's usage with AWS Marketplace, once, when the receiver starts.
 
-Only a listing that charges by the task hour is built with a product code (environment `PRODUCT_CODE`); without one
+Only a listing that charges by the task hour is built with a product code (`product_code.py`); without one
 nothing here runs. AWS Marketplace's rules ("Configuring hourly metering with AWS Marketplace Metering Service"):
 call RegisterUsage once at the start, signed by the ECS task role; on ThrottlingException try again, on anything
 else the software has to exit. The Region is the task's own, never a fixed one.
@@ -38,8 +38,8 @@ SIGNED_HEADERS = "content-type;host;x-amz-date;x-amz-target"
 MEANINGS = {
     "CustomerNotEntitledException": "this AWS account has no subscription to the product; subscribe on AWS "
     "Marketplace, then start the service again",
-    "InvalidProductCodeException": "AWS Marketplace does not know PRODUCT_CODE; the vendor has to publish a version "
-    "with the right one",
+    "InvalidProductCodeException": "AWS Marketplace does not know the image's product code; the vendor has to publish "
+    "a version with the right one",
     "InvalidPublicKeyVersionException": "AWS Marketplace does not know the vendor's public key version",
     "InvalidRegionException": "the call has to be made in the Region in which the task runs",
     "PlatformNotSupportedException": "usage can be registered on Amazon ECS, EKS and Fargate only, by a task role",

@@ -58,7 +58,6 @@ VARIABLES: Final = (
     Variable("WORKERS", "0", "0 to 256; 0: one a core", "processes that share the port"),
     Variable("STOP_SECONDS", "110", "1 to 86400", "seconds from SIGTERM until the last association is cut"),
     Variable("STACK_NAME", "", "a CloudFormation stack's name", "dimension StackName of the metrics"),
-    Variable("PRODUCT_CODE", "", "a Marketplace product code", "a paid listing's: usage is registered at start"),
     Variable("TLS_CERTIFICATE", "", "PEM text or a PEM file's path", "certificate (chain): SCP_PORT speaks TLS only"),
     Variable("TLS_PRIVATE_KEY", "", "PEM text or a PEM file's path", "its key, without a passphrase"),
     Variable(
@@ -78,7 +77,6 @@ VARIABLES: Final = (
 )
 _BY_NAME: Final = {variable.name: variable for variable in VARIABLES}
 _TITLE = re.compile(r"[ -\[\]-~]{1,16}")
-_PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}")
 _DEVICE = re.compile(r"(?P<tls>tls://)?(?P<host>[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):(?P<port>[0-9]{1,5})")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -111,7 +109,6 @@ class Settings:
     workers: int
     stop_seconds: float
     stack_name: str
-    product_code: str
     tls_certificate: str
     tls_private_key: str
     tls_client_ca: str
@@ -154,7 +151,6 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         workers=workers,
         stop_seconds=reader.seconds("STOP_SECONDS", 1, 86400),
         stack_name=reader.text("STACK_NAME"),
-        product_code=reader.matching("PRODUCT_CODE", _PRODUCT_CODE),
         tls_certificate=reader.text("TLS_CERTIFICATE"),
         tls_private_key=reader.text("TLS_PRIVATE_KEY"),
         tls_client_ca=reader.text("TLS_CLIENT_CA"),

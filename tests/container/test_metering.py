@@ -1,8 +1,9 @@
-"""Registering a paid subscriber's usage: what is sent, what is retried, and when the receiver may not run."""
+"""Covers metering.py and product_code.py: what is sent, what is retried, and when the receiver may not run."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -19,7 +20,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 from botocore.validate import validate_parameters
 
+import storescp
 from storescp.metering import ATTEMPTS, MEANINGS, MeteringError, register_usage
+from storescp.product_code import built_in_product_code
 
 KEYS = {"AccessKeyId": "AKIAEXAMPLE", "SecretAccessKey": "secret/example", "Token": "session+token=="}
 
@@ -212,13 +215,25 @@ def test_a_credentials_endpoint_that_is_gone_is_named(marketplace: Marketplace) 
         register_usage("prodcode123", _task(marketplace, AWS_CONTAINER_CREDENTIALS_FULL_URI=url))
 
 
+def test_the_code_is_the_images_and_a_free_image_has_none(tmp_path: Path) -> None:
+    code = tmp_path / "product_code.txt"
+    assert built_in_product_code(code) == ""
+    code.write_text("")
+    assert built_in_product_code(code) == ""
+    code.write_text("prodcode123\n")
+    assert built_in_product_code(code) == "prodcode123"
+    assert built_in_product_code() == ""
+
+
 def test_a_receiver_that_is_not_entitled_exits_with_the_sentence_before_its_port_opens(
     marketplace: Marketplace, tmp_path: Path
 ) -> None:
     marketplace.answers = [_error("CustomerNotEntitledException")]
-    environment = _task(
-        marketplace, PRODUCT_CODE="prodcode123", STORAGE_DIR=str(tmp_path), SCP_PORT="0", HEALTH_PORT="0"
-    )
+    built = tmp_path / "image/storescp"
+    shutil.copytree(Path(storescp.__file__).parent, built)
+    (built / "product_code.txt").write_text("prodcode123")
+    environment = _task(marketplace, PRODUCT_CODE="", STORAGE_DIR=str(tmp_path), SCP_PORT="0", HEALTH_PORT="0")
+    environment |= {"PYTHONPATH": str(built.parent)}
     ended = subprocess.run(
         [sys.executable, "-m", "storescp"],
         env=environment | {"BIND_ADDRESS": "127.0.0.1", "HEALTH_PORT": "0"},

@@ -9,20 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from storescp_cfn.marketplace import bundle, publish
+from storescp_cfn.marketplace import bundle, catalog
 from storescp_cfn.marketplace.release_request import ReleaseRequest
 from tests.testkit import marketplace_stub
-from tests.testkit.release_checkout import CHANGELOG, IMAGE, ROOT, Run, command, git
+from tests.testkit.release_checkout import CHANGELOG, IMAGE, ROOT, Run, command, git, listing_text, write_image_files
 
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a release is made of, as it lies in the working tree, committed in a checkout of its own."""
-    folder = tmp_path_factory.mktemp("checkout")
+    folder = tmp_path_factory.mktemp("pristine") / "checkout"
+    folder.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in ("src", "import_lambda", "container", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / "CHANGELOG.md").write_text(CHANGELOG)
+    (folder / "listing.toml").write_text(listing_text())
+    write_image_files(folder.parent / "image")
+    write_image_files(folder.parent / "image-9.9.9", "9.9.9")
     (folder / ".gitignore").write_text("__pycache__/\n/dist/\n")
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
@@ -33,6 +37,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def checkout(pristine: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may spoil."""
+    write_image_files(tmp_path / "image")
     return Path(shutil.copytree(pristine, tmp_path / "checkout"))
 
 
@@ -47,7 +52,7 @@ def release(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> bundle.
     request = ReleaseRequest(
         "1.2.0", (IMAGE,), "acme-storescp", ("us-east-1", "eu-west-1"), product_id=marketplace_stub.PRODUCT
     )
-    return bundle.package(request, pristine, tmp_path_factory.mktemp("release") / "dist")
+    return bundle.package(request, pristine, pristine.parent / "image", tmp_path_factory.mktemp("release") / "dist")
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +63,13 @@ def seller() -> Iterator[marketplace_stub.Aws]:
 
 
 @pytest.fixture(scope="session")
-def clients(seller: marketplace_stub.Aws) -> publish.Clients:
+def clients(seller: marketplace_stub.Aws) -> catalog.Clients:
     """Made once: reading botocore's models takes longer than all tests that use them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("AWS_PROFILE", raising=False)
         for name, value in seller.environment().items():
             patch.setenv(name, value)
-        made = publish.connect()
+        made = catalog.connect()
         regional = {region: made.cloudformation(region) for region in ("us-east-1", "eu-west-1")}
     return replace(made, cloudformation=regional.__getitem__)
 

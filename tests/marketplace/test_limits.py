@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import json
 from typing import Any
 
@@ -11,54 +10,75 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from storescp_cfn.marketplace import changeset
 from storescp_cfn.marketplace.bundle import Bundle
 from storescp_cfn.marketplace.errors import BadInputError
-from storescp_cfn.marketplace.limits import LIMITS, Limit, require_within_limits, violations
+from storescp_cfn.marketplace.limits import (
+    LIMITS,
+    MODEL,
+    PAGES,
+    SHAPES,
+    Limit,
+    kind_of,
+    require_within_limits,
+    violations,
+)
+from storescp_cfn.marketplace.listing import read_listing
 from storescp_cfn.template.release import MARKETPLACE_REGISTRY as REGISTRY
+from tests.testkit.marketplace_stub import PRODUCT
+from tests.testkit.release_checkout import listing_text
 
-REQUESTS = ("changeset.json", "first-listing/create-product.json", "first-listing/add-repositories.json")
-SHAPES = "aws_marketplace_catalog_shapes_containerproduct_1_0_changetypes.models"
-SHAPE_OF = {
-    "AddDeliveryOptions": ("add_delivery_options_change_detail", "AddDeliveryOptionsChangeDetail"),
-    "AddRepositories": ("add_repositories_change_detail", "AddRepositoriesChangeDetail"),
-    "CreateProduct": ("create_product_change_detail", "CreateProductChangeDetail"),
-    "UpdateInformation": ("update_information_change_detail", "UpdateInformationChangeDetail"),
-}
+OPTION = "0123abcd-0123-0123-0123-0123456789ab"
+
+
+def requests_of_a_vendor(release: Bundle) -> dict[str, dict[str, Any]]:
+    """Every request that the seller's commands send."""
+    paid = read_listing(listing_text(pricing="hourly", price_usd="0.25"))
+    return {
+        "a version": json.loads(release.read("changeset.json")),
+        "a first listing": changeset.create_listing(paid, ["storescp"]),
+        "a free listing": changeset.create_listing(read_listing(listing_text()), ["storescp"]),
+        "own licences": changeset.create_listing(read_listing(listing_text(pricing="byol")), ["storescp"]),
+        "a monthly listing": changeset.create_listing(
+            read_listing(listing_text(pricing="monthly", price_usd="99.5")), ["storescp"]
+        ),
+        "more repositories": changeset.add_repositories(PRODUCT, ["storescp"]),
+        "new texts": changeset.update_listing(paid, PRODUCT),
+        "new notes": changeset.update_version([OPTION], PRODUCT, "Optional update.", "STEPS: none"),
+        "a restriction": changeset.restrict_version([OPTION], PRODUCT),
+        "visibility": changeset.show_to_everybody(PRODUCT),
+    }
 
 
 @pytest.fixture(scope="module")
 def requests(release: Bundle) -> dict[str, dict[str, Any]]:
-    """A request that holds every field once, by change type; `*` is the one for the request itself."""
+    """A request that holds every field once, by kind of change; `*` is the one for the request itself."""
     changes = {
-        change["ChangeType"]: {"Catalog": "AWSMarketplace", "ChangeSet": [change]}
-        for name in REQUESTS
-        for change in json.loads(release.read(name))["ChangeSet"]
+        kind_of(change): {"Catalog": "AWSMarketplace", "ChangeSet": [copy.deepcopy(change)]}
+        for request in reversed(requests_of_a_vendor(release).values())
+        for change in request["ChangeSet"]
     }
     ecr = changes["AddDeliveryOptions"]["ChangeSet"][0]["DetailsDocument"]["DeliveryOptions"][0]["Details"]
     ecr["EcrDeliveryOptionDetails"]["AccessRoleArn"] = "arn:aws:iam::111122223333:role/marketplace"
     changes["UpdateInformation"]["ChangeSet"][0]["DetailsDocument"] |= {
         "Sku": "1",
-        "LogoUrl": "https://acme.example.com/logo.png",
         "VideoUrls": ["https://acme.example.com/video"],
         "AdditionalResources": [{"Text": "Guide", "Url": "https://acme.example.com/guide"}],
     }
     whole = copy.deepcopy(changes["CreateProduct"]) | {"ChangeSetName": "name", "ClientRequestToken": "token"}
-    whole["ChangeSet"][0]["Entity"]["Identifier"] = "prod-abcd1234"
+    whole["ChangeSet"][0]["Entity"]["Identifier"] = PRODUCT
     return changes | {"*": whole}
 
 
-def documents(limit: Limit, request: dict[str, Any]) -> dict[str, Any]:
-    document = request if limit.change_type == "*" else request["ChangeSet"][0]["DetailsDocument"]
-    assert isinstance(document, dict)
-    return document
+def documents(limit: Limit, request: dict[str, Any]) -> Any:
+    return request if limit.change_type == "*" else request["ChangeSet"][0]["DetailsDocument"]
 
 
 def put(document: Any, field: str, value: Any) -> None:
     """Set a field, stepping into the first item of each list on the way."""
     *way, last = field.split(".")
     for step in way:
-        document = document[step.removesuffix("[]")]
-        document = document[0] if step.endswith("[]") else document
+        document = stepped(document, step)
     if last.endswith("[]"):
         document[last.removesuffix("[]")][0] = value
     else:
@@ -67,9 +87,14 @@ def put(document: Any, field: str, value: Any) -> None:
 
 def get(document: Any, field: str) -> Any:
     for step in field.split("."):
-        document = document[step.removesuffix("[]")]
-        document = document[0] if step.endswith("[]") else document
+        document = stepped(document, step)
     return document
+
+
+def stepped(document: Any, step: str) -> Any:
+    name = step.removesuffix("[]")
+    document = document[name] if name else document
+    return document[0] if step.endswith("[]") else document
 
 
 def text_of(limit: Limit, length: int) -> str:
@@ -101,16 +126,16 @@ DOCUMENTED = {
     },
     "AddDeliveryOptions": {
         "Version.VersionTitle": 64,
-        "Version.ReleaseNotes": 30000,
+        "Version.ReleaseNotes": 29999,  # "less than 30,000"
         "DeliveryOptions": 4,
         "DeliveryOptions[].DeliveryOptionTitle": 72,
-        f"{ECR}.ContainerImages": 50,
+        f"{ECR}.ContainerImages": 49,  # "fewer than 50"
         f"{ECR}.ContainerImages[]": 1000,
         f"{ECR}.DeploymentResources": 4,
         f"{ECR}.DeploymentResources[].Name": 255,
         f"{ECR}.DeploymentResources[].Url": 255,
         f"{ECR}.CompatibleServices": 4,
-        f"{ECR}.Description": 1000,
+        f"{ECR}.Description": 999,  # "fewer than 1,000"
         f"{ECR}.UsageInstructions": 4000,
         f"{ECR}.AccessRoleArn": 200,
     },
@@ -120,7 +145,8 @@ DOCUMENTED = {
         "ProductTitle": 72,
         "ShortDescription": 1000,
         "LongDescription": 5000,
-        "Sku": 5000,
+        "Sku": 100,
+        "LogoUrl": 2048,
         "VideoUrls": 1,
         "Highlights": 3,
         "Highlights[]": 500,
@@ -131,15 +157,27 @@ DOCUMENTED = {
         "SearchKeywords": 15,
         "SearchKeywords[]": 50,
     },
+    "UpdateDeliveryOptions": {
+        "Version.ReleaseNotes": 29999,
+        "DeliveryOptions": 4,
+        "DeliveryOptions[].Id": 36,
+        f"{ECR}.UsageInstructions": 4000,
+    },
+    "RestrictDeliveryOptions": {"DeliveryOptionIds": 50, "DeliveryOptionIds[]": 36},
+    "AddDimensions": {"[].Key": 100, "[].Name": 500, "[].Description": 1000, "[].Unit": 20, "[].Types": 3},
+    "UpdateTargeting": {"PositiveTargeting.BuyerAccounts": 100},
+    "Offer.UpdateInformation": {"Name": 150, "Description": 255},
+    "Offer.UpdateLegalTerms": {"Terms": 1},
+    "Offer.UpdateSupportTerms": {"Terms[].RefundPolicy": 500},
 }
 
 
 def test_the_table_has_every_documented_limit_and_no_other() -> None:
-    ours: dict[str, dict[str, int]] = {}
+    table: dict[str, dict[str, int]] = {}
     for limit in LIMITS:
         if limit.maximum is not None:
-            ours.setdefault(limit.change_type, {})[limit.field] = limit.maximum
-    assert ours == DOCUMENTED
+            table.setdefault(limit.change_type, {})[limit.field] = limit.maximum
+    assert table == DOCUMENTED
 
 
 SIZED = [limit for limit in LIMITS if limit.maximum is not None]
@@ -225,24 +263,36 @@ def test_other_rules_are_held_too(
         require_within_limits(request)
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-def test_the_requests_of_a_release_pass_botocore_s_model(release: Bundle, name: str) -> None:
-    shape = (
-        botocore.session.get_session()
-        .get_service_model("marketplace-catalog")
-        .operation_model("StartChangeSet")
-        .input_shape
+def test_every_request_of_the_commands_passes_botocore_s_model_and_the_limits(release: Bundle) -> None:
+    operation = (
+        botocore.session.get_session().get_service_model("marketplace-catalog").operation_model("StartChangeSet")
     )
-    request = json.loads(release.read(name))
-    assert not ParamValidator().validate(request | {"Intent": "VALIDATE"}, shape).has_errors()
-    assert violations(request) == []
+    for name, request in requests_of_a_vendor(release).items():
+        report = ParamValidator().validate(request | {"Intent": "VALIDATE"}, operation.input_shape)
+        assert not report.has_errors(), (name, report.generate_report())
+        assert violations(request) == [], name
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-def test_the_requests_of_a_release_pass_the_catalog_s_published_shapes(release: Bundle, name: str) -> None:
-    """AWS publishes them on GitHub only (awslabs/aws-marketplace-catalog-api-shapes-for-python): where installed."""
-    pytest.importorskip(SHAPES, reason="the Catalog's published shapes are not on PyPI; install them from GitHub")
-    for change in json.loads(release.read(name))["ChangeSet"]:
-        module, shape = SHAPE_OF[change["ChangeType"]]
-        parsed = getattr(importlib.import_module(f"{SHAPES}.{module}"), shape).from_dict(change["DetailsDocument"])
-        assert parsed.to_dict() == change["DetailsDocument"]
+def test_each_limit_says_who_says_so() -> None:
+    assert {limit.source for limit in LIMITS} == {SHAPES, PAGES, MODEL}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a\x07b", "has the control character '\\x07', which the Catalog refuses"),
+        ("StoreSCP ™", "has a space before a ™ or ®, which the Catalog refuses"),
+        ("StoreSCP®, two\nlines™", None),
+    ],
+)
+def test_characters_that_the_catalog_refuses_are_named(
+    requests: dict[str, dict[str, Any]], text: str, sentence: str | None
+) -> None:
+    request = copy.deepcopy(requests["UpdateInformation"])
+    request["ChangeSet"][0]["DetailsDocument"]["Highlights"] = [text]
+    found = violations(request)
+    assert (
+        (found == [])
+        if sentence is None
+        else found == [f"UpdateInformation.Highlights[0] {sentence}{'.' if '™' not in text else ': remove it.'}"]
+    )

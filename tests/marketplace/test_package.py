@@ -15,13 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from storescp_cfn import cli
-from storescp_cfn.marketplace import bundle, listing, sbom
+from storescp_cfn.marketplace import bundle, usage
 from storescp_cfn.marketplace.checkout import SEMANTIC_VERSION, release_notes
 from storescp_cfn.marketplace.errors import BadInputError
 from storescp_cfn.marketplace.release_request import ReleaseRequest
 from storescp_cfn.template import Release, regions, render
 from tests.testkit.marketplace_stub import PRODUCT, REGISTRY
-from tests.testkit.release_checkout import ARGUMENTS, IMAGE, Run, command, git
+from tests.testkit.release_checkout import ARGUMENTS, IMAGE, NOTES, Run, command, git, listing_text, write_image_files
 
 FILES = {
     "SHA256SUMS",
@@ -30,8 +30,6 @@ FILES = {
     "architecture.svg",
     "changeset.json",
     "cost-estimate.md",
-    "first-listing/add-repositories.json",
-    "first-listing/create-product.json",
     "functions/Importer.py",
     "launch-links.md",
     "listing.json",
@@ -65,7 +63,9 @@ def test_packaging_needs_no_network(pristine: Path, tmp_path: Path, monkeypatch:
         raise AssertionError("packaging opened a socket")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), pristine, tmp_path / "dist")
+    bundle.package(
+        ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), pristine, pristine.parent / "image", tmp_path / "dist"
+    )
 
 
 def test_the_checksums_are_those_of_every_file(release: bundle.Bundle) -> None:
@@ -88,20 +88,13 @@ def test_the_change_set_carries_links_images_notes_and_instructions(release: bun
     change = json.loads(release.read("changeset.json"))["ChangeSet"][0]
     assert (change["ChangeType"], change["Entity"]["Identifier"]) == ("AddDeliveryOptions", PRODUCT)
     document = change["DetailsDocument"]
-    assert document["Version"] == {"VersionTitle": "1.2.0", "ReleaseNotes": "- Receives more."}
+    assert document["Version"] == {"VersionTitle": "1.2.0", "ReleaseNotes": f"Optional update.\n\n{NOTES}"}
     details = document["DeliveryOptions"][0]["Details"]["EcrDeliveryOptionDetails"]
     assert details["ContainerImages"] == [IMAGE]
     assert details["UsageInstructions"].encode() == release.read("usage-instructions.txt")
     urls = [resource["Url"] for resource in details["DeploymentResources"]]
     assert [url.removeprefix("https://").partition(".console")[0] for url in urls] == ["us-east-1", "eu-west-1"]
     assert all(release.template_url in url and len(url) < 256 for url in urls)
-
-
-def test_a_first_listing_makes_product_and_repository_in_one_change_set(release: bundle.Bundle) -> None:
-    changes = json.loads(release.read("first-listing/create-product.json"))["ChangeSet"]
-    assert [change["ChangeType"] for change in changes] == ["CreateProduct", "UpdateInformation", "AddRepositories"]
-    assert changes[2]["DetailsDocument"] == {"Repositories": [{"RepositoryName": "storescp", "RepositoryType": "ECR"}]}
-    assert {change["Entity"].get("Identifier") for change in changes[1:]} == {"$CreateProductChange.Entity.Identifier"}
 
 
 def test_the_functions_sources_are_in_it_as_the_template_carries_them(release: bundle.Bundle) -> None:
@@ -111,33 +104,64 @@ def test_the_functions_sources_are_in_it_as_the_template_carries_them(release: b
     assert parts["functions/Importer.py"]["hashes"][0]["content"] == hashlib.sha256(source).hexdigest()
 
 
-def test_the_parts_list_names_every_locked_dependency_with_its_hashes_and_licence(
-    release: bundle.Bundle, pristine: Path
-) -> None:
-    lock = (pristine / "container/requirements.lock").read_text()
+def test_the_parts_list_is_the_images_own_and_names_what_is_compiled_into_its_wheels(release: bundle.Bundle) -> None:
     parts = json.loads(release.read("sbom.cdx.json"))
-    libraries = {part["name"]: part for part in parts["components"] if part["type"] == "library"}
-    assert set(libraries) == {dependency.name for dependency in sbom.locked(lock)}
-    assert "uvloop" in libraries
-    hashes = {
-        item["content"]
-        for part in libraries.values()
-        for reference in part["externalReferences"]
-        for item in reference.get("hashes", ())
-    }
-    assert hashes == set(re.findall(r"sha256:([0-9a-f]{64})", lock))
-    references = {part["bom-ref"] for part in parts["components"]} | {parts["metadata"]["component"]["bom-ref"]}
-    assert {entry["ref"] for entry in parts["dependencies"]} == references
+    names = {part["name"] for part in parts["components"]}
+    assert {"storescp", "functions/Importer.py", "uvloop", "libuv", "zlib1g"} <= names
+    references = [part["bom-ref"] for part in parts["components"]]
+    assert len(set(references)) == len(references)
+    assert not [reference for reference in references if reference.startswith("chance")]
+    everything = {*references, parts["metadata"]["component"]["bom-ref"]}
+    assert {name for entry in parts["dependencies"] for name in (entry["ref"], *entry["dependsOn"])} == everything
+
+
+def test_the_licences_are_whole(release: bundle.Bundle) -> None:
     notices = release.read("THIRD-PARTY-LICENCES.md").decode()
-    assert all(
-        f"## {name} {part['version']}" in notices and part["copyright"] in notices for name, part in libraries.items()
-    )
+    assert "| zlib1g | deb | Zlib |" in notices
+    assert "## uvloop\n" in notices and "## libuv\n" in notices
+    begins = "Permission is hereby granted, free of charge, to any person obtaining a copy"
+    assert begins in notices, "MIT's first paragraph"
+
+
+IMAGE_FILES = {
+    "no folder": (shutil.rmtree, "No such file or directory. The image's own parts are part"),
+    "no JSON": (lambda folder: (folder / "sbom.cdx.json").write_text("x"), "is no JSON: run `make image-lint` again"),
+    "no packages": (lambda folder: (folder / "sbom.cdx.json").write_text("{}"), "lists no package of an image"),
+    "another version": (
+        lambda folder: write_image_files(folder, "1.1.0"),
+        "is of an image of version 1.1.0, not 1.2.0",
+    ),
+    "a metered image": (
+        lambda folder: write_image_files(folder, metered=True),
+        "is of an image that registers its usage, but no --product-code is given",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "sentence"), IMAGE_FILES.values(), ids=IMAGE_FILES.keys())
+def test_an_image_whose_parts_are_not_known_is_not_released(
+    spoil: Callable[[Path], object], sentence: str, checkout: Path
+) -> None:
+    spoil(checkout.parent / "image")
+    refused(checkout, sentence)
+
+
+def test_two_delivery_options_reach_all_regions(pristine: Path, tmp_path: Path) -> None:
+    request = ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp", regions.SUPPORTED)
+    made = bundle.package(request, pristine, pristine.parent / "image", tmp_path / "dist")
+    options = json.loads(made.read("changeset.json"))["ChangeSet"][0]["DetailsDocument"]["DeliveryOptions"]
+    links = [option["Details"]["EcrDeliveryOptionDetails"]["DeploymentResources"] for option in options]
+    assert [len(each) for each in links] == [2, 3]
+    named = [region for each in links for link in each for region in regions.SUPPORTED if f"({region})" in link["Name"]]
+    assert sorted(named) == sorted(regions.SUPPORTED)
+    titles = [option["DeliveryOptionTitle"] for option in options]
+    assert titles[0].endswith(" in North America") and titles[1].endswith(" in Europe and Asia Pacific")
 
 
 def test_the_usage_instructions_cover_the_checklist_and_name_what_is_there(release: bundle.Bundle) -> None:
     text = release.read("usage-instructions.txt").decode()
     headings = dict(line.split(": ", 1) for line in text.splitlines()[1:])
-    assert set(headings) == set(listing.CHECKLIST.values())
+    assert set(headings) == {*usage.CHECKLIST.values(), "Image", "SUPPORT"}
     assert len(text) <= 4000
     template = render().to_dict()
     roles = {name for name, resource in template["Resources"].items() if resource["Type"] == "AWS::IAM::Role"}
@@ -170,39 +194,52 @@ def statements(template: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def test_a_paid_listing_s_receiver_gets_its_product_code_and_one_permission_more() -> None:
+def test_a_paid_listing_s_receiver_gets_one_permission_more_and_nothing_that_a_buyer_could_remove() -> None:
     free, paid = (
-        json.loads(render(Release(version="1.2.0", image=IMAGE, product_code=code)).to_json())
-        for code in ("", "abc123")
+        json.loads(render(Release(version="1.2.0", image=IMAGE, metered=metered)).to_json())
+        for metered in (False, True)
     )
-    assert "abc123" not in json.dumps(free) and "aws-marketplace" not in json.dumps(free)
-    changed = {name for name in free["Resources"] if free["Resources"][name] != paid["Resources"][name]}
-    (task,) = (name for name in changed if free["Resources"][name]["Type"] == "AWS::ECS::TaskDefinition")
-    (policy,) = changed - {task}
-    definition = paid["Resources"][task]["Properties"]
-    assert {"Name": "PRODUCT_CODE", "Value": "abc123"} in definition["ContainerDefinitions"][0]["Environment"]
+    assert "aws-marketplace" not in json.dumps(free)
+    assert "PRODUCT_CODE" not in json.dumps(paid)
+    (policy,) = {name for name in free["Resources"] if free["Resources"][name] != paid["Resources"][name]}
     ((granted_in, more),) = (each for each in statements(paid) if each not in statements(free))
     assert (granted_in, more["Effect"], more["Action"]) == (policy, "Allow", ["aws-marketplace:RegisterUsage"])
-    role = definition["TaskRoleArn"]["Fn::GetAtt"][0]
-    attached = paid["Resources"][role]["Properties"].get("ManagedPolicyArns", [])
-    assert policy == role or {"Ref": policy} in attached
 
 
-def test_a_paid_listing_says_so_in_its_instructions(pristine: Path, tmp_path: Path) -> None:
-    made = bundle.package(
-        ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp", product_code="abc123"), pristine, tmp_path / "dist"
-    )
-    assert "except usage metering with AWS Marketplace" in made.read("usage-instructions.txt").decode()
+def paid_checkout(checkout: Path, pricing: str) -> Path:
+    (checkout / "listing.toml").write_text(listing_text(pricing=pricing, price_usd="0.25"))
+    git(checkout, "commit", "--all", "--message", "Charge")
+    return checkout
+
+
+@pytest.mark.parametrize("pricing", ["hourly", "monthly"])
+def test_a_paid_listing_says_so_in_its_instructions(pricing: str, checkout: Path) -> None:
+    request = ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp", product_code="abc123")
+    files = write_image_files(checkout.parent / "metered", metered=True)
+    made = bundle.package(request, paid_checkout(checkout, pricing), files, checkout.parent / "dist")
+    assert "Usage is metered with AWS Marketplace (product code only)." in made.read("usage-instructions.txt").decode()
     assert made.manifest["metered"] is True
 
 
+def test_pricing_product_code_and_image_have_to_agree(checkout: Path) -> None:
+    """An image without the code would run unmetered; a template without the permission would not run at all."""
+    free, paid = (ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp", product_code=code) for code in ("", "abc123"))
+    image = checkout.parent / "image"
+    with pytest.raises(BadInputError, match="has the pricing free, so there is no --product-code"):
+        bundle.package(paid, checkout, write_image_files(checkout.parent / "x", metered=True), checkout.parent / "dist")
+    with pytest.raises(BadInputError, match="is of an image that registers no usage, but --product-code is given"):
+        bundle.package(paid, checkout, image, checkout.parent / "dist")
+    with pytest.raises(BadInputError, match="has the pricing hourly, so --product-code is needed"):
+        bundle.package(free, paid_checkout(checkout, "hourly"), image, checkout.parent / "dist")
+    assert not (checkout.parent / "dist").exists()
+
+
 LONG = "a" * 63
-FIVE_REGIONS = tuple(part for region in regions.SUPPORTED for part in ("--region", region))
 BAD = {
     "a version that is none": (("--version", "1.2"), "Version '1.2' is not MAJOR.MINOR.PATCH"),
     "a version with a v": (("--version", "v1.2.0"), "Version 'v1.2.0' is not MAJOR.MINOR.PATCH"),
     "a version without notes": (
-        ("--version", "9.9.9", "--image", f"{REGISTRY}/acme/storescp:9.9.9"),
+        ("--version", "9.9.9", "--image", f"{REGISTRY}/acme/storescp:9.9.9", "--image-files", "../image-9.9.9"),
         "CHANGELOG.md has no notes below a heading '## 9.9.9'",
     ),
     "an image tagged latest": (("--image", f"{REGISTRY}/acme/storescp:latest"), "is tagged `latest`, which AWS"),
@@ -226,11 +263,7 @@ BAD = {
         r"is \d+ characters long; the limit is 255: take a bucket whose name is at least \d+ characters shorter",
     ),
     "a Region without HealthImaging": (("--region", "eu-central-1"), "Region 'eu-central-1' has no AWS HealthImaging"),
-    "five Regions": (
-        FIVE_REGIONS,
-        "links to 1 to 4 different Regions",
-    ),
-    "a Region twice": (("--region", "eu-west-1", "--region", "eu-west-1"), "links to 1 to 4 different Regions"),
+    "a Region twice": (("--region", "eu-west-1", "--region", "eu-west-1"), "links to different Regions"),
     "a product id that is none": (("--product-id", "abc"), "Product id 'abc' is not prod- and 13 or 25"),
     "a product code that is none": (("--product-code", "a b"), "Product code 'a b' is not one of AWS Marketplace"),
 }
@@ -240,7 +273,8 @@ BAD = {
 def test_bad_input_is_one_sentence_and_nothing_is_written(
     arguments: tuple[str, ...], sentence: str, pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "__file__", str(pristine / "src/storescp_cfn/cli.py"))
+    monkeypatch.setattr("storescp_cfn.commands.marketplace.CHECKOUT", pristine)
+    monkeypatch.chdir(pristine)
     given = dict.fromkeys(arguments[::2])
     kept = [part for pair in zip(ARGUMENTS[::2], ARGUMENTS[1::2], strict=True) if pair[0] not in given for part in pair]
     ended = CliRunner().invoke(cli.main, ["package", *kept, *arguments, "--output", str(tmp_path / "dist")])
@@ -251,7 +285,12 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(
 
 def refused(checkout: Path, sentence: str) -> None:
     with pytest.raises(BadInputError, match=sentence):
-        bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), checkout, checkout.parent / "dist")
+        bundle.package(
+            ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"),
+            checkout,
+            checkout.parent / "image",
+            checkout.parent / "dist",
+        )
     assert not (checkout.parent / "dist").exists()
 
 
@@ -267,13 +306,19 @@ def test_an_added_file_is_refused(checkout: Path) -> None:
 
 def test_a_version_that_is_tagged_elsewhere_is_refused(checkout: Path) -> None:
     git(checkout, "tag", "v1.2.0")
-    bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), checkout, checkout.parent / "first")
+    bundle.package(
+        ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"),
+        checkout,
+        checkout.parent / "image",
+        checkout.parent / "first",
+    )
     git(checkout, "commit", "--allow-empty", "--message", "More")
     refused(checkout, r"Version 1\.2\.0 exists: tag v1\.2\.0 is at \w{12}, but \w{12} is checked out")
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
+    write_image_files(tmp_path / "image")
     refused(tmp_path / "x", "is not a git checkout")
 
 
@@ -300,7 +345,9 @@ def test_a_template_over_one_megabyte_is_refused(checkout: Path, monkeypatch: py
 
 
 def packaged(checkout: Path, output: Path) -> bundle.Bundle:
-    return bundle.package(ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), checkout, output)
+    return bundle.package(
+        ReleaseRequest("1.2.0", (IMAGE,), "acme-storescp"), checkout, checkout.parent / "image", output
+    )
 
 
 def lay_thesis(dist: Path) -> None:

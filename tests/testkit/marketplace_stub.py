@@ -15,36 +15,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-import botocore.session
-from botocore.model import OperationModel, ServiceModel
 from botocore.validate import ParamValidator
+
+from tests.testkit.aws_protocols import SERVICES, XML_NAMESPACES, parse_request, xml_answer
 
 REGISTRY = "709825985650.dkr.ecr.us-east-1.amazonaws.com"
 ACCOUNT = "111122223333"
 PRODUCT = "prod-abcd1234efgh5"
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-# The signing name of each service, and the name that botocore has for its model.
-SERVICES = {
-    "aws-marketplace": "marketplace-catalog",
-    "ecr": "ecr",
-    "cloudformation": "cloudformation",
-    "sts": "sts",
-}
-XML_NAMESPACES = {
-    "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
-    "cloudformation": "http://cloudformation.amazonaws.com/doc/2010-05-15/",
-}
-
-
-@cache
-def model(service: str) -> ServiceModel:
-    return botocore.session.get_session().get_service_model(service)
 
 
 @dataclass(frozen=True)
@@ -104,6 +87,7 @@ class Aws(ThreadingHTTPServer):
         self.buckets: dict[str, Bucket] = {"acme-storescp": Bucket()}
         self.images: dict[str, dict[str, tuple[str, str]]] = defaultdict(dict)
         self.versions: list[str] = []
+        self.product: dict[str, Any] = {"Description": {"Visibility": "Limited"}}
         self.change_sets: list[ChangeSet] = []
         self.outcomes: list[_Outcome] = []
         self.faults: dict[str, list[Fault]] = defaultdict(list)
@@ -209,7 +193,7 @@ class Aws(ThreadingHTTPServer):
         return {
             "EntityType": "ContainerProduct@1.0",
             "EntityIdentifier": f"{PRODUCT}@7",
-            "DetailsDocument": {"Versions": [{"VersionTitle": title} for title in self.versions]},
+            "DetailsDocument": {**self.product, "Versions": [_version(title) for title in self.versions]},
         }
 
     def list_change_sets(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -244,8 +228,9 @@ class Aws(ThreadingHTTPServer):
         (found,) = (one for one in self.change_sets if one.identifier == given["ChangeSetId"])
         status = found.look()
         if status == "SUCCEEDED" and found.request["Intent"] == "APPLY":
-            document = found.request["ChangeSet"][0]["DetailsDocument"]
-            self.versions = sorted({*self.versions, document["Version"]["VersionTitle"]})
+            added = [each for each in found.request["ChangeSet"] if each["ChangeType"] == "AddDeliveryOptions"]
+            titles = [each["DetailsDocument"]["Version"]["VersionTitle"] for each in added]
+            self.versions = sorted({*self.versions, *titles})
         failed = {"FailureCode": found.failure_code, "FailureDescription": "The change set failed."}
         return {
             "ChangeSetId": found.identifier,
@@ -254,7 +239,11 @@ class Aws(ThreadingHTTPServer):
             "Status": status,
             **(failed if status == "FAILED" else {}),
             "ChangeSet": [
-                {"ChangeType": change["ChangeType"], "ErrorDetailList": found.errors if status == "FAILED" else []}
+                {
+                    "ChangeType": change["ChangeType"],
+                    "Entity": {"Type": change["Entity"]["Type"], "Identifier": f"{PRODUCT}@1"},
+                    "ErrorDetailList": found.errors if status == "FAILED" else [],
+                }
                 for change in found.request["ChangeSet"]
             ],
         }
@@ -292,7 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._modelled(SERVICES[scope[2]], scope[1], body)
 
     def _modelled(self, service: str, region: str, body: bytes) -> None:
-        operation, given = _parse(service, self.command, self.path, dict(self.headers.items()), body)
+        operation, given = parse_request(service, self.command, self.path, dict(self.headers.items()), body)
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation.name).lower()
         self.server.calls.append(f"{name} {region}" if service == "cloudformation" else name)
         fault = self._fault(name)
@@ -313,7 +302,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault:
             self._fail(service, fault.code, fault.status, "by the test")
         elif service in XML_NAMESPACES:
-            self._answer(200, _xml(service, operation, answer), "text/xml")
+            self._answer(200, xml_answer(service, operation, answer), "text/xml")
         else:
             self._answer(200, json.dumps(answer).encode(), "application/json")
 
@@ -371,35 +360,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _parse(
-    service: str, method: str, path: str, headers: dict[str, str], body: bytes
-) -> tuple[OperationModel, dict[str, Any]]:
-    """The operation that a request is for, and its parameters as botocore names them."""
-    described = model(service)
-    address = urlsplit(path)
-    if service == "ecr":
-        return described.operation_model(headers["X-Amz-Target"].split(".")[-1]), json.loads(body)
-    if service in XML_NAMESPACES:
-        form = dict(parse_qsl(body.decode()))
-        assert form.pop("Version") == described.api_version
-        return described.operation_model(form.pop("Action")), form
-    for name in described.operation_names:
-        operation = described.operation_model(name)
-        if (operation.http["method"], operation.http["requestUri"]) == (method, address.path):
-            if method == "POST":
-                return operation, json.loads(body)
-            query = dict(parse_qsl(address.query))
-            places = {m.serialization.get("name", n): n for n, m in operation.input_shape.members.items()}
-            return operation, {places[key]: value for key, value in query.items()}
-    raise AssertionError(f"{service} has no {method} {path}")
-
-
-def _xml(service: str, operation: OperationModel, answer: dict[str, Any]) -> bytes:
-    inside = "".join(f"<{name}>{value}</{name}>" for name, value in answer.items())
-    name = operation.name
-    return (
-        f'<{name}Response xmlns="{XML_NAMESPACES[service]}"><{name}Result>{inside}</{name}Result></{name}Response>'
-    ).encode()
+def _version(title: str) -> dict[str, Any]:
+    """A version with one delivery option, whose id is made of its title."""
+    number = hashlib.sha256(title.encode()).hexdigest()
+    option = f"{number[:8]}-{number[8:12]}-{number[12:16]}-{number[16:20]}-{number[20:32]}"
+    options = [{"Id": option, "Visibility": "Public"}]
+    return {"VersionTitle": title, "CreationDate": "2026-12-01T00:00:00Z", "DeliveryOptions": options}
 
 
 def _digest(text: str) -> str:

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storescp_cfn.marketplace import architecture, changeset, cost, limits, links, listing, sbom
-from storescp_cfn.marketplace.checkout import Checkout, read_checkout, release_notes
+from storescp_cfn.marketplace import architecture, changeset, cost, limits, links, sbom
+from storescp_cfn.marketplace.checkout import Checkout, buyers_notes, read_checkout, release_notes
 from storescp_cfn.marketplace.errors import BadInputError
+from storescp_cfn.marketplace.listing import FILE as LISTING
+from storescp_cfn.marketplace.listing import Listing, read_listing
 from storescp_cfn.marketplace.release_request import ReleaseRequest
+from storescp_cfn.marketplace.sbom import ImageFiles, read_image_files
+from storescp_cfn.marketplace.usage import TYPICAL, Facts, usage_instructions
 from storescp_cfn.template import Release, reference, regions, render
 
 # CloudFormation quotas: a template in S3 may have 1 MB.
@@ -63,12 +67,13 @@ class Bundle:
         return (self.folder / name).read_bytes()
 
 
-def package(request: ReleaseRequest, root: Path, output: Path) -> Bundle:
+def package(request: ReleaseRequest, root: Path, image_files: Path, output: Path) -> Bundle:
     """Make a release.
 
     Args:
         request: what is asked for.
         root: the checkout that this code runs from.
+        image_files: folder with the SBOM and the licences of the image, as `make image-lint` wrote them.
         output: the folder to write; an earlier bundle there is replaced, anything else is not.
 
     Raises:
@@ -76,12 +81,22 @@ def package(request: ReleaseRequest, root: Path, output: Path) -> Bundle:
     """
     request.require_valid()
     _require_replaceable(output)
-    return _write(contents(request, read_checkout(root, request.version)), output)
+    image = read_image_files(image_files, request.version)
+    if image.metered != bool(request.product_code):
+        raise BadInputError(
+            f"{image_files} is of an image that registers "
+            + (
+                "its usage, but no --product-code is given."
+                if image.metered
+                else "no usage, but --product-code is given."
+            )
+        )
+    return _write(contents(request, read_checkout(root, request.version), image), output)
 
 
-def contents(request: ReleaseRequest, checkout: Checkout) -> dict[str, bytes]:
-    """Every file of the bundle but the checksums: a pure function of the request and the commit."""
-    rendered = render(Release(version=request.version, image=request.images[0], product_code=request.product_code))
+def contents(request: ReleaseRequest, checkout: Checkout, image: ImageFiles) -> dict[str, bytes]:
+    """Every file of the bundle but the checksums: a pure function of request, commit and image."""
+    rendered = render(Release(version=request.version, image=request.images[0], metered=bool(request.product_code)))
     template: dict[str, Any] = json.loads(rendered.to_json())
     text = str(rendered.to_yaml()).rstrip("\n").encode() + b"\n"
     if len(text) > MAXIMUM_TEMPLATE_BYTES:
@@ -94,7 +109,7 @@ def contents(request: ReleaseRequest, checkout: Checkout) -> dict[str, bytes]:
         f"storescp-{request.version}.yaml": text,
         **_picture(checkout, template),
         "parameters.md": reference.parameters_page().encode(),
-        **_software(request.version, checkout, template),
+        **_software(request, checkout, template, image),
         **_cost(template),
         **_listing(request, checkout, template, url),
     }
@@ -169,49 +184,68 @@ def _picture(checkout: Checkout, template: Mapping[str, Any]) -> dict[str, bytes
     return {"architecture.svg": svg, "architecture.png": checkout.read(architecture.FILE.replace(".svg", ".png"))}
 
 
-def _software(version: str, checkout: Checkout, template: Mapping[str, Any]) -> dict[str, bytes]:
+def _software(
+    request: ReleaseRequest, checkout: Checkout, template: Mapping[str, Any], image: ImageFiles
+) -> dict[str, bytes]:
     functions = {
         f"functions/{name}.py": resource["Properties"]["Code"]["ZipFile"].encode()
         for name, resource in template["Resources"].items()
         if resource["Type"] == "AWS::Lambda::Function"
     }
-    dependencies = sbom.locked(checkout.read("container/requirements.lock").decode())
-    return {
-        **functions,
-        "sbom.cdx.json": _json(sbom.bill_of_materials(version, checkout.committed_at, functions, dependencies)),
-        "THIRD-PARTY-LICENCES.md": sbom.licences(dependencies).encode(),
-    }
+    locked = sbom.locked(checkout.read("container/requirements.lock").decode())
+    licences = f"{image.licences.rstrip()}\n\n{sbom.notices(locked)}"
+    parts = sbom.bill_of_materials(request.version, checkout.committed_at, functions, image.components)
+    return {**functions, "sbom.cdx.json": _json(parts), "THIRD-PARTY-LICENCES.md": licences.encode()}
 
 
 def _cost(template: Mapping[str, Any]) -> dict[str, bytes]:
     deployment = cost.deployment_of(template)
-    tables = [cost.markdown(cost.estimate(listing.TYPICAL, deployment, region)) for region in regions.SUPPORTED]
-    return {"cost-estimate.md": cost.page(listing.TYPICAL, deployment, tables).encode()}
+    tables = [cost.markdown(cost.estimate(TYPICAL, deployment, region)) for region in regions.SUPPORTED]
+    return {"cost-estimate.md": cost.page(TYPICAL, deployment, tables).encode()}
 
 
-def _listing(request: ReleaseRequest, checkout: Checkout, template: Mapping[str, Any], url: str) -> dict[str, bytes]:
-    notes = release_notes(checkout.read("CHANGELOG.md").decode(), request.version)
+def _usage(request: ReleaseRequest, listing: Listing, template: Mapping[str, Any]) -> str:
     roles = {
         name: resource["Properties"]["Description"]
         for name, resource in template["Resources"].items()
         if resource["Type"] == "AWS::IAM::Role"
     }
-    month = cost.estimate(listing.TYPICAL, cost.deployment_of(template), request.regions[0])
-    usage = listing.usage_instructions(
-        listing.Facts(request.version, request.regions[0], roles, bool(request.product_code), month)
-    )
-    resources = links.deployment_resources(url, request.regions)
-    option = changeset.DeliveryOption(
-        listing.DELIVERY_OPTION, listing.DELIVERY_DESCRIPTION, usage, request.images, resources
-    )
-    repositories = sorted({image.split("/")[-1].rpartition(":")[0] for image in request.images})
-    change_sets = {
-        "changeset.json": changeset.add_version(request.product_id, request.version, notes, option),
-        "first-listing/create-product.json": changeset.create_product(listing.information(), repositories),
-        "first-listing/add-repositories.json": changeset.add_repositories(request.product_id, repositories),
-    }
+    region = request.regions[0]
+    month = cost.estimate(TYPICAL, cost.deployment_of(template), region)
+    image, support = request.images[0], listing["support.address"]
+    return usage_instructions(Facts(request.version, image, region, roles, listing.paid, support, month))
+
+
+def _change_sets(
+    request: ReleaseRequest, listing: Listing, notes: str, usage: str, url: str
+) -> dict[str, dict[str, Any]]:
+    options = [
+        changeset.DeliveryOption(
+            f"{listing['delivery.title']}{place}",
+            listing["delivery.description"],
+            usage,
+            request.images,
+            links.deployment_resources(url, named),
+        )
+        for place, named in links.by_delivery_option(request.regions).items()
+    ]
+    change_sets = {"changeset.json": changeset.add_version(request.product_id, request.version, notes, options)}
     for change_set in change_sets.values():
         limits.require_within_limits(change_set)
+    return change_sets
+
+
+def _listing(request: ReleaseRequest, checkout: Checkout, template: Mapping[str, Any], url: str) -> dict[str, bytes]:
+    listing = read_listing(checkout.read(LISTING).decode())
+    if listing.paid != bool(request.product_code):
+        raise BadInputError(
+            f"{LISTING} has the pricing {listing['offer.pricing']}, "
+            + ("so --product-code is needed." if listing.paid else "so there is no --product-code.")
+        )
+    notes = buyers_notes(release_notes(checkout.read("CHANGELOG.md").decode(), request.version), request.version)
+    usage = _usage(request, listing, template)
+    change_sets = _change_sets(request, listing, notes, usage, url)
+    resources = links.deployment_resources(url, request.regions)
     return {
         "usage-instructions.txt": usage.encode(),
         "release-notes.md": f"{notes}\n".encode(),

@@ -94,6 +94,24 @@ def release_notes(changelog: str, version: str) -> str:
     return text
 
 
+def buyers_notes(notes: str, version: str) -> str:
+    """What buyers read of a version's notes: the part below `### For customers (Critical)`, Important or Optional.
+
+    Raises:
+        BadInputError: there is no such part, or it is empty.
+    """
+    match = re.search(
+        r"^### For customers \((Critical|Important|Optional)\)[ \t]*\n((?:(?!### ).*\n?)*)", notes, re.MULTILINE
+    )
+    text = match[2].strip() if match else ""
+    if match is None or not text:
+        raise BadInputError(
+            f"CHANGELOG.md has nothing below '### For customers (Critical)', (Important) or (Optional) in its section "
+            f"{version}: write what buyers have to know."
+        )
+    return f"{match[1]} update.\n\n{text}"
+
+
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     try:

@@ -1,8 +1,6 @@
-"""The limits of the Marketplace Catalog API, as data, and one function that holds a change set to them.
+"""The limits of the Marketplace Catalog API, as data with their sources, and one function that holds requests to them.
 
-Sources: AWS's published Catalog API shapes (`awslabs/aws-marketplace-catalog-api-shapes-for-python` 1.2.0),
-the Catalog API reference ("Work with container-based products", "Work with seller products") and botocore's
-`marketplace-catalog` model. Lengths are counted in characters.
+Lengths are counted in characters.
 """
 
 from __future__ import annotations
@@ -33,11 +31,14 @@ ECR_DETAILS = "DeliveryOptions[].Details.EcrDeliveryOptionDetails"
 
 @dataclass(frozen=True)
 class Limit:
-    """One rule: of which change type, which field, and what it may be.
+    """One rule: of which change type, which field, what it may be, and who says so.
 
     Attributes:
-        change_type: the Catalog's name of the change, or `*` for the request that carries the changes.
-        field: path below `DetailsDocument` (or the request); `[]` steps into each item of a list.
+        change_type: the Catalog's name of the change, or `*` for the request that carries the changes. For a type that
+            products and offers share, an offer's is `Offer.` and the name.
+        field: path below `DetailsDocument` (or the request); `[]` steps into each item of a list, at the beginning
+            too.
+        source: SHAPES, PAGES or MODEL.
         maximum: characters of a string, items of a list.
         minimum: the same, at least.
         pattern: what the whole string has to match.
@@ -49,6 +50,7 @@ class Limit:
 
     change_type: str
     field: str
+    source: str
     maximum: int | None = None
     minimum: int | None = None
     pattern: str | None = VISIBLE_START
@@ -58,68 +60,111 @@ class Limit:
     total_maximum: int | None = None
 
 
-_ADD, _REPOSITORIES, _CREATE, _UPDATE = (
+# awslabs/aws-marketplace-catalog-api-shapes-for-python, ContainerProduct@1.0 and Offer@1.0; read by hand.
+SHAPES = "shapes e2fef2264d48b3166807d592924e6e3caa1a2f95"
+# Marketplace API Reference, "Work with container-based products"; where it says "less than" or "fewer than" a number,
+# the limit is one under it.
+PAGES = "API reference, container products"
+MODEL = "botocore, marketplace-catalog"
+
+_ADD, _REPOSITORIES, _CREATE, _INFORMATION = (
     "AddDeliveryOptions",
     "AddRepositories",
     "CreateProduct",
     "UpdateInformation",
 )
+_UPDATE, _RESTRICT, _DIMENSIONS = "UpdateDeliveryOptions", "RestrictDeliveryOptions", "AddDimensions"
+_OPTION_ID = r"[a-f0-9]{8}(-[a-f0-9]{4}){4}[a-f0-9]{8}"
+_TERM = "Terms[].RateCards[].RateCard[]"
 
 LIMITS: tuple[Limit, ...] = (
-    Limit("*", "ChangeSet", minimum=1, maximum=20, required=True),
-    Limit("*", "ChangeSetName", maximum=100, pattern=r"[\w\s+=.:@-]+"),
-    Limit("*", "ClientRequestToken", maximum=64, pattern=r"[!-~]+"),
-    Limit("*", "ChangeSet[].ChangeName", maximum=72, pattern=r"[A-Za-z]+"),
-    Limit("*", "ChangeSet[].Entity.Identifier", maximum=255, pattern=r"[\w@$.-]+"),
-    Limit(_ADD, "Version.VersionTitle", maximum=64, required=True),
-    Limit(_ADD, "Version.ReleaseNotes", maximum=30_000, required=True),
-    Limit(_ADD, "DeliveryOptions", minimum=1, maximum=4, required=True),
-    Limit(_ADD, "DeliveryOptions[].DeliveryOptionTitle", maximum=72, required=True),
-    Limit(_ADD, f"{ECR_DETAILS}.ContainerImages", minimum=1, maximum=50, unique=True, required=True),
-    Limit(_ADD, f"{ECR_DETAILS}.ContainerImages[]", maximum=1000, pattern=IMAGE_URI),
-    Limit(_ADD, f"{ECR_DETAILS}.DeploymentResources", maximum=4),
-    # The shapes allow 256 characters, the documentation asks for fewer than 256.
-    Limit(_ADD, f"{ECR_DETAILS}.DeploymentResources[].Name", minimum=1, maximum=255, required=True),
-    Limit(_ADD, f"{ECR_DETAILS}.DeploymentResources[].Url", minimum=1, maximum=255, required=True),
-    Limit(_ADD, f"{ECR_DETAILS}.CompatibleServices", minimum=1, maximum=4, unique=True, required=True),
-    Limit(_ADD, f"{ECR_DETAILS}.CompatibleServices[]", allowed=SERVICES),
-    Limit(_ADD, f"{ECR_DETAILS}.Description", maximum=1000, required=True),
-    Limit(_ADD, f"{ECR_DETAILS}.UsageInstructions", maximum=4000, required=True),
-    Limit(_ADD, f"{ECR_DETAILS}.AccessRoleArn", maximum=200),
-    Limit(_REPOSITORIES, "Repositories", minimum=1, maximum=50, required=True),
+    Limit("*", "ChangeSet", MODEL, minimum=1, maximum=20, required=True),
+    Limit("*", "ChangeSetName", MODEL, maximum=100, pattern=r"[\w\s+=.:@-]+"),
+    Limit("*", "ClientRequestToken", MODEL, maximum=64, pattern=r"[!-~]+"),
+    Limit("*", "ChangeSet[].ChangeName", MODEL, maximum=72, pattern=r"[A-Za-z]+"),
+    Limit("*", "ChangeSet[].Entity.Identifier", MODEL, maximum=255, pattern=r"[\w@$.-]+"),
+    Limit(_ADD, "Version.VersionTitle", SHAPES, maximum=64, required=True),
+    Limit(_ADD, "Version.ReleaseNotes", PAGES, maximum=29_999, required=True),
+    Limit(_ADD, "DeliveryOptions", SHAPES, minimum=1, maximum=4, required=True),
+    Limit(_ADD, "DeliveryOptions[].DeliveryOptionTitle", SHAPES, maximum=72, required=True),
+    Limit(_ADD, f"{ECR_DETAILS}.ContainerImages", PAGES, minimum=1, maximum=49, unique=True, required=True),
+    Limit(_ADD, f"{ECR_DETAILS}.ContainerImages[]", SHAPES, maximum=1000, pattern=IMAGE_URI),
+    Limit(_ADD, f"{ECR_DETAILS}.DeploymentResources", SHAPES, maximum=4),
+    Limit(_ADD, f"{ECR_DETAILS}.DeploymentResources[].Name", PAGES, minimum=1, maximum=255, required=True),
+    Limit(_ADD, f"{ECR_DETAILS}.DeploymentResources[].Url", PAGES, minimum=1, maximum=255, required=True),
+    Limit(_ADD, f"{ECR_DETAILS}.CompatibleServices", SHAPES, minimum=1, maximum=4, unique=True, required=True),
+    Limit(_ADD, f"{ECR_DETAILS}.CompatibleServices[]", SHAPES, allowed=SERVICES),
+    Limit(_ADD, f"{ECR_DETAILS}.Description", PAGES, maximum=999, required=True),
+    Limit(_ADD, f"{ECR_DETAILS}.UsageInstructions", SHAPES, maximum=4000, required=True),
+    Limit(_ADD, f"{ECR_DETAILS}.AccessRoleArn", SHAPES, maximum=200),
+    Limit(_UPDATE, "Version.ReleaseNotes", PAGES, maximum=29_999),
+    Limit(_UPDATE, "DeliveryOptions", SHAPES, minimum=1, maximum=4, required=True),
+    Limit(_UPDATE, "DeliveryOptions[].Id", SHAPES, maximum=36, pattern=_OPTION_ID, required=True),
+    Limit(_UPDATE, f"{ECR_DETAILS}.UsageInstructions", SHAPES, minimum=1, maximum=4000),
+    Limit(_RESTRICT, "DeliveryOptionIds", SHAPES, minimum=1, maximum=50, required=True),
+    Limit(_RESTRICT, "DeliveryOptionIds[]", SHAPES, maximum=36, pattern=_OPTION_ID),
+    Limit(_REPOSITORIES, "Repositories", SHAPES, minimum=1, maximum=50, required=True),
     Limit(
         _REPOSITORIES,
         "Repositories[].RepositoryName",
+        SHAPES,
         minimum=2,
         maximum=256,
-        pattern=r"[a-z0-9]+(?:[._-][a-z0-9]+)*",
+        pattern=REPOSITORY_WORD,
         required=True,
     ),
-    Limit(_REPOSITORIES, "Repositories[].RepositoryType", allowed=("ECR",), required=True),
-    Limit(_CREATE, "ProductTitle", maximum=72),
-    Limit(_UPDATE, "ProductTitle", maximum=72),
-    Limit(_UPDATE, "ShortDescription", maximum=1000),
-    Limit(_UPDATE, "LongDescription", maximum=5000),
-    Limit(_UPDATE, "Sku", maximum=5000),
-    Limit(_UPDATE, "LogoUrl", pattern=LOGO_URL),
-    Limit(_UPDATE, "VideoUrls", maximum=1),
-    Limit(_UPDATE, "Highlights", minimum=1, maximum=3),
-    Limit(_UPDATE, "Highlights[]", maximum=500),
-    Limit(_UPDATE, "AdditionalResources", maximum=3),
-    Limit(_UPDATE, "AdditionalResources[].Text", maximum=500, required=True),
-    Limit(_UPDATE, "AdditionalResources[].Url", pattern=URL, required=True),
-    Limit(_UPDATE, "SupportDescription", maximum=2000),
-    Limit(_UPDATE, "Categories", minimum=1, maximum=3, unique=True),
-    Limit(_UPDATE, "SearchKeywords", minimum=1, maximum=15, unique=True, total_maximum=250),
-    Limit(_UPDATE, "SearchKeywords[]", maximum=50),
+    Limit(_REPOSITORIES, "Repositories[].RepositoryType", SHAPES, allowed=("ECR",), required=True),
+    Limit(_CREATE, "ProductTitle", SHAPES, maximum=72),
+    Limit(_INFORMATION, "ProductTitle", SHAPES, maximum=72, required=True),
+    Limit(_INFORMATION, "ShortDescription", SHAPES, maximum=1000, required=True),
+    Limit(_INFORMATION, "LongDescription", SHAPES, maximum=5000, required=True),
+    Limit(_INFORMATION, "Sku", PAGES, maximum=100),
+    Limit(_INFORMATION, "LogoUrl", PAGES, maximum=2048, pattern=LOGO_URL, required=True),
+    Limit(_INFORMATION, "VideoUrls", SHAPES, maximum=1),
+    Limit(_INFORMATION, "Highlights", SHAPES, minimum=1, maximum=3, required=True),
+    Limit(_INFORMATION, "Highlights[]", SHAPES, maximum=500),
+    Limit(_INFORMATION, "AdditionalResources", SHAPES, maximum=3, required=True),
+    Limit(_INFORMATION, "AdditionalResources[].Text", SHAPES, maximum=500, required=True),
+    Limit(_INFORMATION, "AdditionalResources[].Url", SHAPES, pattern=URL, required=True),
+    Limit(_INFORMATION, "SupportDescription", SHAPES, maximum=2000, required=True),
+    Limit(_INFORMATION, "Categories", SHAPES, minimum=1, maximum=3, unique=True, required=True),
+    Limit(_INFORMATION, "SearchKeywords", PAGES, minimum=1, maximum=15, unique=True, total_maximum=250, required=True),
+    Limit(_INFORMATION, "SearchKeywords[]", SHAPES, maximum=50),
+    Limit(_DIMENSIONS, "[].Key", SHAPES, maximum=100, pattern=r"[A-Za-z0-9_.-]+", required=True),
+    Limit(_DIMENSIONS, "[].Name", SHAPES, maximum=500, required=True),
+    Limit(_DIMENSIONS, "[].Description", SHAPES, maximum=1000, required=True),
+    Limit(_DIMENSIONS, "[].Unit", SHAPES, maximum=20, required=True),
+    Limit(_DIMENSIONS, "[].Types", SHAPES, minimum=1, maximum=3, required=True),
+    Limit(_DIMENSIONS, "[].Types[]", SHAPES, allowed=("Entitled", "Metered", "ExternallyMetered")),
+    Limit("UpdateTargeting", "PositiveTargeting.BuyerAccounts", SHAPES, maximum=100, required=True),
+    Limit("UpdateVisibility", "TargetVisibility", SHAPES, allowed=("Public", "Restricted", "Limited"), required=True),
+    Limit("Offer.CreateOffer", "ProductId", SHAPES, required=True),
+    Limit("Offer.UpdateInformation", "Name", SHAPES, maximum=150),
+    Limit("Offer.UpdateInformation", "Description", SHAPES, maximum=255),
+    Limit(
+        "Offer.UpdatePricingTerms", "PricingModel", SHAPES, allowed=("Byol", "Free", "Usage", "Contract"), required=True
+    ),
+    Limit("Offer.UpdatePricingTerms", "Terms", SHAPES, minimum=1, required=True),
+    Limit("Offer.UpdatePricingTerms", f"{_TERM}.Price", SHAPES, pattern=r"100000000(\.0{0,8})?|\d{1,8}(\.\d{0,8})?"),
+    Limit("Offer.UpdateLegalTerms", "Terms", SHAPES, minimum=1, maximum=1, required=True),
+    Limit(
+        "Offer.UpdateSupportTerms",
+        "Terms[].RefundPolicy",
+        SHAPES,
+        maximum=500,
+        pattern=r"[\x00-~©®™¢-¥]+",
+        required=True,
+    ),
 )
+# The Catalog API reference, "Characters": what no string may have.
+REFUSED_CHARACTERS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+REFUSED_MARK = re.compile(r"\s[™®]")
 
 
 def violations(request: Mapping[str, Any]) -> list[str]:
     """Say everything in a StartChangeSet request that the Catalog would refuse, a sentence each.
 
-    Args:
-        request: the arguments of `marketplace-catalog:StartChangeSet`, with `DetailsDocument` in each change.
+    request: the arguments of `marketplace-catalog:StartChangeSet`, with `DetailsDocument` in each change.
     """
     found: list[str] = []
     for limit in LIMITS:
@@ -127,9 +172,17 @@ def violations(request: Mapping[str, Any]) -> list[str]:
             found += _check(limit, "StartChangeSet", request)
             continue
         for change in request.get("ChangeSet") or ():
-            if change.get("ChangeType") == limit.change_type:
+            if limit.change_type == kind_of(change):
                 found += _check(limit, limit.change_type, change.get("DetailsDocument", {}))
+    for change in request.get("ChangeSet") or ():
+        found += _check_characters(kind_of(change), change.get("DetailsDocument", {}))
     return found
+
+
+def kind_of(change: Mapping[str, Any]) -> str:
+    """The change's type as LIMITS has it: products' bare, offers' with `Offer.` before it."""
+    offer = str(change.get("Entity", {}).get("Type", "")).startswith("Offer@")
+    return f"Offer.{change.get('ChangeType')}" if offer else str(change.get("ChangeType"))
 
 
 def require_within_limits(request: Mapping[str, Any]) -> None:
@@ -156,8 +209,8 @@ def _values(document: Any, steps: Sequence[str], path: str) -> Iterator[tuple[st
         yield path, document
         return
     name = steps[0].removesuffix("[]")
-    value = document.get(name) if isinstance(document, Mapping) else None
-    here = f"{path}.{name}"
+    value = document.get(name) if isinstance(document, Mapping) else document if not name else None
+    here = f"{path}.{name}" if name else path
     if not steps[0].endswith("[]"):
         yield from _values(value, steps[1:], here) if value is not None else [(here, None)]
         return
@@ -188,3 +241,18 @@ def _check_list(limit: Limit, path: str, value: Sequence[Any]) -> Iterator[str]:
     total = sum(len(item) for item in value if isinstance(item, str))
     if limit.total_maximum is not None and total > limit.total_maximum:
         yield f"{path} is {total} characters long in all; the limit is {limit.total_maximum}."
+
+
+def _check_characters(path: str, value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        refused = REFUSED_CHARACTERS.search(value)
+        if refused:
+            yield f"{path} has the control character {refused[0]!r}, which the Catalog refuses."
+        elif REFUSED_MARK.search(value):
+            yield f"{path} has a space before a ™ or ®, which the Catalog refuses: remove it."
+    elif isinstance(value, Mapping):
+        for name, item in value.items():
+            yield from _check_characters(f"{path}.{name}", item)
+    elif isinstance(value, Sequence):
+        for index, item in enumerate(value):
+            yield from _check_characters(f"{path}[{index}]", item)

@@ -26,6 +26,9 @@ REGION_NAMES = {
 }
 
 
+AREAS = {"us": "North America", "eu": "Europe and Asia Pacific", "ap": "Europe and Asia Pacific"}
+
+
 def template_key(version: str, sha256: str) -> str:
     """The template's object key: of one version and one content, so that it never has to be overwritten."""
     return f"storescp/{version}-{sha256[:8]}.yaml"
@@ -71,16 +74,11 @@ def require_region(region: str) -> None:
 
 
 def deployment_resources(template: str, named: tuple[str, ...]) -> list[dict[str, str]]:
-    """The listing's "Launch CloudFormation" links, one per Region.
+    """The "Launch CloudFormation" links of one delivery option, one per Region.
 
     Raises:
-        BadInputError: more Regions than links are allowed, a Region twice, or a link that is too long.
+        BadInputError: a link is too long.
     """
-    if not named or len(named) > MAXIMUM_LINKS or len(set(named)) < len(named):
-        raise BadInputError(
-            f"A version carries links to 1 to {MAXIMUM_LINKS} different Regions; "
-            f"--region names {', '.join(named) or 'none'}."
-        )
     resources = []
     for region in named:
         url = quick_create_url(template, region)
@@ -92,6 +90,27 @@ def deployment_resources(template: str, named: tuple[str, ...]) -> list[dict[str
             )
         resources.append({"Name": f"Launch CloudFormation in {REGION_NAMES[region]} ({region})", "Url": url})
     return resources
+
+
+def by_delivery_option(named: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Regions by the addition to the delivery option's title: one option while its links suffice, else one per area.
+
+    Raises:
+        BadInputError: no Region, or one twice.
+    """
+    if not named or len(set(named)) < len(named):
+        raise BadInputError(
+            f"A version carries links to different Regions; --region names {', '.join(named) or 'none'}."
+        )
+    if len(named) <= MAXIMUM_LINKS:
+        return {"": named}
+    areas = {area: tuple(region for region in named if area_of(region) == area) for area in map(area_of, named)}
+    return {f" in {area}": regions_there for area, regions_there in areas.items()}
+
+
+def area_of(region: str) -> str:
+    """The part of the world that a Region's name begins with."""
+    return AREAS[region.partition("-")[0]]
 
 
 def values(pairs: tuple[str, ...], parameters: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""What the product is made of: a CycloneDX list of the receiver's locked dependencies, and their licences.
+"""What the product is made of: a CycloneDX list of parts, and the licences of what is not ours.
 
-The base image's own packages are not in here: they are listed from the built image (`make image-test`).
+The parts of the image come from the image itself, as trivy found them when it was built (`make image-lint`): Debian's
+packages and Python's. What is compiled into a wheel is in no package list; `third_party.json` names it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from storescp_cfn.marketplace.errors import BadInputError
@@ -25,10 +27,6 @@ class Dependency:
     name: str
     version: str
     sha256: tuple[str, ...]
-
-    @property
-    def purl(self) -> str:
-        return f"pkg:pypi/{self.name}@{self.version}"
 
 
 def locked(requirements: str) -> tuple[Dependency, ...]:
@@ -52,8 +50,57 @@ def locked(requirements: str) -> tuple[Dependency, ...]:
     return tuple(sorted(found, key=lambda dependency: dependency.name))
 
 
+@dataclass(frozen=True)
+class ImageFiles:
+    """What was written when the image was built: CycloneDX components, licences in Markdown, whether it is metered."""
+
+    components: tuple[Mapping[str, Any], ...]
+    licences: str
+    metered: bool
+
+
+def read_image_files(folder: Path, version: str) -> ImageFiles:
+    """Read what `make image-lint` wrote.
+
+    Raises:
+        BadInputError: it is not there, is no SBOM of an image, or the image is of another version.
+    """
+    try:
+        document = json.loads((folder / "sbom.cdx.json").read_text("utf-8"))
+        licences = (folder / "licences.md").read_text("utf-8")
+    except OSError as error:
+        raise BadInputError(
+            f"{error.filename}: {error.strerror}. The image's own parts are part of a release: run `make image-lint`."
+        ) from error
+    except ValueError as error:
+        raise BadInputError(f"{folder}/sbom.cdx.json is no JSON: run `make image-lint` again.") from error
+    components = [part for part in document.get("components", ()) if part.get("purl")]
+    if document.get("bomFormat") != "CycloneDX" or not components:
+        raise BadInputError(f"{folder}/sbom.cdx.json lists no package of an image: run `make image-lint` again.")
+    built = _label(document, "org.opencontainers.image.version")
+    if built != version:
+        raise BadInputError(f"{folder} is of an image of version {built or '(none)'}, not {version}: build it anew.")
+    metered = _label(document, "storescp.metered") == "yes"
+    return ImageFiles(
+        tuple(sorted(map(_plain_component, components), key=lambda part: part["bom-ref"])), licences, metered
+    )
+
+
+def _label(document: Mapping[str, Any], name: str) -> str:
+    """A label of the image, as trivy writes it into the properties of the document's subject."""
+    properties = document.get("metadata", {}).get("component", {}).get("properties", ())
+    named = (entry.get("value", "") for entry in properties if entry.get("name") == f"aquasecurity:trivy:Labels:{name}")
+    return str(next(named, ""))
+
+
+def _plain_component(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A component without trivy's own notes and its reference of chance, so that two runs give the same bytes."""
+    kept = ("type", "name", "version", "purl", "licenses", "hashes", "supplier")
+    return {"bom-ref": part["purl"], **{key: part[key] for key in kept if key in part}}
+
+
 def bill_of_materials(
-    version: str, timestamp: str, functions: Mapping[str, bytes], dependencies: tuple[Dependency, ...]
+    version: str, timestamp: str, functions: Mapping[str, bytes], image: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """A CycloneDX 1.6 document.
 
@@ -61,12 +108,14 @@ def bill_of_materials(
         version: the release's.
         timestamp: RFC 3339, of the commit, so that two runs give the same bytes.
         functions: sources of the Lambda functions that the template carries, by file name.
-        dependencies: of the receiver's image.
+        image: the components of the receiver's image.
     """
     root, receiver = f"storescp-cfn@{version}", f"storescp@{version}"
     own = {"licenses": [{"license": {"id": "Apache-2.0"}}], "version": version}
     carried = [_function(name, source, own) for name, source in functions.items()]
-    serial = hashlib.sha256("".join(json.dumps(each) for each in carried).encode()).hexdigest()
+    inside = [*image, *_compiled_in(image)]
+    parts = [{"type": "container", "bom-ref": receiver, "name": "storescp", **own}, *carried, *inside]
+    serial = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -77,16 +126,11 @@ def bill_of_materials(
             "timestamp": timestamp,
             "component": {"type": "application", "bom-ref": root, "name": "storescp-cfn", **own},
         },
-        "components": [
-            {"type": "container", "bom-ref": receiver, "name": "storescp", **own},
-            *carried,
-            *(_component(dependency) for dependency in dependencies),
-        ],
+        "components": parts,
         "dependencies": [
             {"ref": root, "dependsOn": [receiver, *(each["bom-ref"] for each in carried)]},
-            {"ref": receiver, "dependsOn": [dependency.purl for dependency in dependencies]},
+            {"ref": receiver, "dependsOn": [each["bom-ref"] for each in inside]},
             *({"ref": each["bom-ref"], "dependsOn": []} for each in carried),
-            *({"ref": dependency.purl, "dependsOn": []} for dependency in dependencies),
         ],
     }
 
@@ -102,43 +146,38 @@ def _function(name: str, source: bytes, own: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def licences(dependencies: tuple[Dependency, ...]) -> str:
-    """The third-party notices, in Markdown: each package, its holder, and the text of its licence."""
-    entries = [(dependency, _entry(dependency.name)) for dependency in dependencies]
-    parts = ["# Third-party software in the receiver's image\n"]
-    for dependency, entry in entries:
-        parts.append(
-            f"## {dependency.name} {dependency.version}\n\n{entry['copyright']}\n\n"
-            f"Licence: {entry['licence']}. {entry['note']} <{entry['url']}>\n"
-        )
-    for name in sorted({entry["licence"] for _, entry in entries}):
-        text = files(__package__).joinpath("licences", f"{name}.txt").read_text("utf-8").strip()
-        parts.append(f"## Text of the {name} licence\n\n{text}\n")
+def _compiled_in(image: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What is compiled into the image's wheels, by the name of the wheel that carries it."""
+    return [
+        {
+            "type": "library",
+            "bom-ref": f"{part['purl']}#{name}",
+            "name": name,
+            "licenses": [{"license": {"id": _table()[name]["licence"]}}],
+            "copyright": _table()[name]["copyright"],
+            "description": f"Compiled into {part['name']} {part.get('version', '')}".strip(),
+        }
+        for part in image
+        if part["purl"].startswith("pkg:pypi/")
+        for name in _table().get(part["name"], {}).get("contains", ())
+    ]
+
+
+def notices(dependencies: tuple[Dependency, ...]) -> str:
+    """Holder and licence text of what is shipped beside Debian's packages, which carry their own; in Markdown."""
+    named = {each.name: _entry(each.name) for each in dependencies}
+    named |= {inner: _table()[inner] for entry in list(named.values()) for inner in entry["contains"]}
+    parts = [
+        f"## {name}\n\n{entry['copyright']}\n\nLicence: {entry['licence']}. {entry['note']} <{entry['url']}>\n"
+        for name, entry in named.items()
+    ]
+    for licence in sorted({entry["licence"] for entry in named.values()}):
+        text = files(__package__).joinpath("licences", f"{licence}.txt").read_text("utf-8").strip()
+        parts.append(f"## Text of the {licence} licence\n\n{text}\n")
     return "\n".join(parts)
 
 
-def _component(dependency: Dependency) -> dict[str, Any]:
-    entry = _entry(dependency.name)
-    return {
-        "type": "library",
-        "bom-ref": dependency.purl,
-        "name": dependency.name,
-        "version": dependency.version,
-        "purl": dependency.purl,
-        "licenses": [{"license": {"id": entry["licence"]}}],
-        "copyright": entry["copyright"],
-        "externalReferences": [
-            {"type": "website", "url": entry["url"]},
-            {
-                "type": "distribution",
-                "url": f"https://pypi.org/project/{dependency.name}/{dependency.version}/",
-                "hashes": [{"alg": "SHA-256", "content": digest} for digest in dependency.sha256],
-            },
-        ],
-    }
-
-
-def _entry(name: str) -> dict[str, str]:
+def _entry(name: str) -> dict[str, Any]:
     table = _table()
     if name not in table:
         raise BadInputError(
@@ -149,6 +188,6 @@ def _entry(name: str) -> dict[str, str]:
 
 
 @cache
-def _table() -> dict[str, dict[str, str]]:
-    data: dict[str, dict[str, str]] = json.loads(files(__package__).joinpath("third_party.json").read_text("utf-8"))
+def _table() -> dict[str, dict[str, Any]]:
+    data: dict[str, dict[str, Any]] = json.loads(files(__package__).joinpath("third_party.json").read_text("utf-8"))
     return data

@@ -186,7 +186,7 @@ def _role_section(template: Json, role: iam.RoleSpec, free: Collection[str]) -> 
 
 def iam_page(template: Json) -> str:
     """Each role, each statement and why; and the policies of buckets, topic and function."""
-    release = Release(product_code="code")
+    release = Release(metered=True)
     paid: Json = json.loads(render(release).to_json())
     free = {grant.sid for role in service.roles() + importing.roles() + [preflight.role()] for grant in role.grants}
     return _page(

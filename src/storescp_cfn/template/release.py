@@ -28,12 +28,12 @@ class Release:
 
     version: the product's version, shown in the template's description.
     image: the container image of the version; empty for the Marketplace image of `version`.
-    product_code: of a paid Marketplace listing; with one the receiver registers its usage. Empty otherwise.
+    metered: the image registers its usage with AWS Marketplace (a paid listing), and so needs the permission.
     """
 
     version: str = __version__
     image: str = ""
-    product_code: str = ""
+    metered: bool = False
 
     @property
     def container_image(self) -> str:

@@ -122,7 +122,7 @@ def task_trust() -> PolicyCondition:
 
 def _metering_grants(release: Release) -> list[Grant]:
     """https://docs.aws.amazon.com/marketplace/latest/userguide/iam-permissions-for-containers.html"""
-    if not release.product_code:
+    if not release.metered:
         return []
     return [
         Grant(
@@ -257,8 +257,7 @@ def _secret(variable: str, parameter: str, condition: str) -> If:
     return If(condition, Secret(Name=variable, ValueFrom=Ref(parameter)), NoValue)
 
 
-def _container(release: Release) -> ContainerDefinition:
-    metering = {"PRODUCT_CODE": release.product_code} if release.product_code else {}
+def _container() -> ContainerDefinition:
     return ContainerDefinition(
         Name=CONTAINER,
         Image=receiver_image(),
@@ -275,7 +274,7 @@ def _container(release: Release) -> ContainerDefinition:
             PortMapping(ContainerPort=port, Protocol="tcp") for port in (network.CONTAINER_PORT, network.HEALTH_PORT)
         ],
         Secrets=[_secret(*secret) for secret in SECRETS],
-        Environment=[Environment(Name=name, Value=value) for name, value in {**ENVIRONMENT, **metering}.items()],
+        Environment=[Environment(Name=name, Value=value) for name, value in ENVIRONMENT.items()],
         LogConfiguration=LogConfiguration(
             LogDriver="awslogs",
             Options={
@@ -303,7 +302,7 @@ def _task_definition(release: Release) -> TaskDefinition:
         RuntimePlatform=RuntimePlatform(CpuArchitecture=Ref("CpuArchitecture"), OperatingSystemFamily="LINUX"),
         ExecutionRoleArn=GetAtt(EXECUTION_ROLE, "Arn"),
         TaskRoleArn=GetAtt(RECEIVER_ROLE, "Arn"),
-        ContainerDefinitions=[_container(release)],
+        ContainerDefinitions=[_container()],
     )
 
 
