@@ -98,6 +98,7 @@ def _add_commands() -> None:
         changing.delete,
         verifying.verify,
         asking.status,
+        asking.devices,
         quarantine.quarantine,
         quarantine.warnings,
         *marketplace.COMMANDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -73,3 +74,27 @@ def _answer(found: Deployment, question: dict[str, str | None]) -> Screen:
     if question["device"]:
         return overview.of_device(found, question["device"], question["since"])
     return overview.overview(found)
+
+
+@click.command()
+@stack_argument
+@click.option("--device", "titles", multiple=True, metavar="TITLE", help="For this device; repeat it for more.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page to print.")
+@account_command
+def devices(connection: Connection, stack: str | None, titles: tuple[str, ...], html: Path | None) -> Screen:
+    """A sheet for each device: host, port, AE title, TLS, what to switch off.
+
+    \b
+    Examples:
+      storescp-cfn devices --device CT1 --device MR1 --html devices.html
+    """
+    from storescp_cfn.account import devices
+
+    found = deployment(connection, stack)
+    made = devices.sheets(found, titles or devices.known_titles(found))
+    if html:
+        try:
+            html.write_text(devices.as_html(found, made), encoding="utf-8")
+        except OSError as error:
+            raise click.ClickException(f"{html} cannot be written: {error.strerror}") from error
+    return devices.screen(found, made, str(html or ""))
