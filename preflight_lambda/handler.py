@@ -17,7 +17,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from preflight_lambda.facts import Clients, Facts, NotAllowed, Reader, read_facts
 from preflight_lambda.network_checks import check_network, check_security_group
-from preflight_lambda.resource_checks import check_certificate, check_datastore, check_key, check_secrets
+from preflight_lambda.resource_checks import (
+    check_certificate,
+    check_commitment_devices,
+    check_datastore,
+    check_key,
+    check_secrets,
+)
 
 # One physical id for ever: CloudFormation deletes nothing on an update.
 PHYSICAL_ID = "preflight"
@@ -33,6 +39,7 @@ CHECKS: Mapping[str, Callable[[Mapping[str, Any], Facts], Iterator[str]]] = {
     "Secrets": check_secrets,
     "KmsKeyARN": check_key,
     "DatastoreID": check_datastore,
+    "CommitmentDevices": check_commitment_devices,
 }
 
 

@@ -63,6 +63,13 @@ def check_key(given: Mapping[str, Any], facts: Facts) -> Iterator[str]:
         )
 
 
+def check_commitment_devices(given: Mapping[str, Any], facts: Facts) -> Iterator[str]:
+    """Yield a sentence if a device has two addresses: receivers would not start."""
+    titles = [entry.partition("=")[0] for entry in given["CommitmentDevices"].split(",")]
+    for title in sorted({title for title in titles if titles.count(title) > 1}):
+        yield f"CommitmentDevices: {title} is named twice. Give each AE title one address."
+
+
 def check_datastore(given: Mapping[str, Any], facts: Facts) -> Iterator[str]:
     """Yield a sentence if images could not be imported into the data store."""
     name, datastore = given["DatastoreID"], facts.datastore

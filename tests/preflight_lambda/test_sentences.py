@@ -33,6 +33,7 @@ GIVEN: dict[str, Any] = {
     "DatastoreID": "0123456789abcdef0123456789abcdef",
     "AutoscaleMaxCapacity": "4",
     "CpuArchitecture": "X86_64",
+    "CommitmentDevices": "CT1=10.0.0.5:104,MR1=10.0.0.6:104",
     "ContainerImage": "709825985650.dkr.ecr.us-east-1.amazonaws.com/storescp:1",
     "Secrets": [SECRET],
 }
@@ -254,6 +255,11 @@ CASES: list[tuple[str, Change, str]] = [
         "a key for signatures",
         lambda f, g: f.key.update(KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY"),  # type: ignore[union-attr]
         "is of the kind RSA_2048 for SIGN_VERIFY. Name a symmetric key",
+    ),
+    (
+        "a device with two addresses",
+        lambda f, g: g.update(CommitmentDevices="CT1=10.0.0.5:104,CT1=10.0.0.6:104"),
+        "CommitmentDevices: CT1 is named twice. Give each AE title one address.",
     ),
     (
         "no data store",

@@ -95,10 +95,10 @@ def test_parameters_have_the_names_of_the_guide_and_the_product_on_sale(template
     network = "VpcID PublicSubnetIDs PrivateSubnetIDs SecurityGroupID VpcCIDR PeerCIDR1 PeerCIDR2 PeerCIDR3 "
     network += "LoadBalancerScheme PrivateRouteTableIDs OnlyThroughVPCEndpoint"
     dicom = "SCPAETitle SCPPort RequireCalledAETitle RequireCallingAETitle SupportedSOPClassUIDs MaximumAssociations "
-    dicom += "DIMSETimeout NetworkTimeout"
+    dicom += "DIMSETimeout NetworkTimeout CommitmentDevices CommitmentTimeout"
     tls = "TLSCertificateARN AllowUnencryptedInternet TLSCertificateSecretARN TLSKeySecretARN TLSClientCASecretARN"
     capacity = "TaskCPU TaskMemoryLimit TaskDesiredCount AutoscaleMaxCapacity CpuArchitecture"
-    data = "DatastoreID KmsKeyARN RetentionDays LogRetentionDays AdministratorARN"
+    data = "DatastoreID KmsKeyARN FastImport RetentionDays LogRetentionDays AdministratorARN"
     expected = f"{network} {dicom} {tls} {capacity} {data} AlarmEmail SilenceHours ContainerImage".split()
     assert set(template["Parameters"]) == set(expected)
 

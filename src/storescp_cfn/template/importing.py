@@ -38,6 +38,7 @@ ENVIRONMENT: dict[str, Any] = {
     "DATASTORE_ID": storage.datastore_id(),
     "DATA_ACCESS_ROLE_ARN": GetAtt(IMPORT_JOB_ROLE, "Arn"),
     "MAX_CONCURRENT_JOBS": regions.concurrent_jobs(),
+    "FAST_IMPORT": Ref("FastImport"),
 }
 
 

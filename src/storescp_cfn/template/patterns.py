@@ -12,6 +12,10 @@ _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 # the comma, which separates titles in the receiver's settings.
 AE_TITLE = r"[!-+\--\[\]-~]([ -+\--\[\]-~]{0,14}[!-+\--\[\]-~])?"
 
+# AE title=host:port, or with tls://; a title here has no `=`. Host: a name, an IPv4 or, in brackets, an IPv6 address.
+_TITLE_WITHOUT_EQUALS = r"[!-+\--<>-\[\]-~]([ -+\--<>-\[\]-~]{0,14}[!-+\--<>-\[\]-~])?"
+_HOST = r"([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])"
+
 # PS3.5 9.1: at most 64 characters, components of digits without leading zeros.
 UID_IN_LIST = r"(?=[0-9.]{1,64}(,|$))(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+"
 
@@ -90,3 +94,5 @@ def one_of(*alternatives: str) -> str:
 
 # A site's network, or a whole private one: what is wider than /16 is nobody's own on the internet.
 PEER_NETWORK = one_of(cidr(16, 32), rf"10\.({_OCTET}\.){{2}}{_OCTET}/{integer(8, 15)}")
+
+COMMITMENT_DEVICE = f"{_TITLE_WITHOUT_EQUALS}=(tls://)?{_HOST}:{integer(1, 65535)}"

@@ -46,6 +46,7 @@ PARAMETERS = (
     "DatastoreID",
     "AutoscaleMaxCapacity",
     "CpuArchitecture",
+    "CommitmentDevices",
 )
 
 

@@ -74,6 +74,8 @@ ENVIRONMENT: dict[str, Any] = {
     "MAXIMUM_ASSOCIATIONS": Ref("MaximumAssociations"),
     "DIMSE_TIMEOUT": Ref("DIMSETimeout"),
     "NETWORK_TIMEOUT": Ref("NetworkTimeout"),
+    "COMMITMENT_DEVICES": Ref("CommitmentDevices"),
+    "COMMITMENT_TIMEOUT_HOURS": Ref("CommitmentTimeout"),
     "WORKERS": fargate.workers(),
     "STOP_SECONDS": str(timeouts.RECEIVER_STOP_SECONDS),
 }

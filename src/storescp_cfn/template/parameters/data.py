@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from storescp_cfn.template import patterns
-from storescp_cfn.template.parameters.spec import CHANGEABLE, choice, optional_text, whole_number
+from storescp_cfn.template.parameters.spec import CHANGEABLE, LEFT, choice, optional_text, whole_number, yes_or_no
 
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html, from a month on
 LOG_RETENTION_DAYS = (30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
@@ -31,6 +31,14 @@ SPECS = (
         "Type the ARN of a key, not of an alias, for example "
         "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab.",
         patterns.KEY_ARN,
+    ),
+    yes_or_no(
+        "FastImport",
+        LEFT,
+        "import small batches at once?",
+        "true: a small batch goes to HealthImaging by StoreDICOM, in seconds; what that does not clearly "
+        "confirm goes the way of an import job. false: import jobs only. Example: true",
+        "true",
     ),
     whole_number(
         "RetentionDays",

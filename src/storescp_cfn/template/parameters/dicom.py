@@ -49,6 +49,25 @@ SPECS = (
         patterns.listed(patterns.AE_TITLE),
     ),
     optional_text(
+        "CommitmentDevices",
+        CHANGEABLE,
+        "where do devices take storage commitment reports?",
+        "For devices that ask for storage commitment and wait for the report on a new association: AE title, host and "
+        "port of each, for example CT1=10.0.0.5:104,MR1=tls://mr1.hospital.example:2762.",
+        "Type AE title=host:port, or AE title=tls://host:port, with commas and no spaces between them, for example "
+        "CT1=10.0.0.5:104,MR1=tls://mr1.hospital.example:2762.",
+        patterns.listed(patterns.COMMITMENT_DEVICE),
+    ),
+    whole_number(
+        "CommitmentTimeout",
+        LEFT,
+        "after how many hours does a commitment fail?",
+        "What is not imported so long after a storage commitment request is reported as failed, and the device keeps "
+        "its images. Example: 24",
+        24,
+        (1, 720),
+    ),
+    optional_text(
         "SupportedSOPClassUIDs",
         LEFT,
         "which SOP classes are accepted?",
