@@ -126,6 +126,14 @@ test-modes: install # Create, update and delete the template in its modes, and r
 test-iam: install system-packages # Take each permission away in turn and see the chain break (four minutes)
 	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_iam_enforced.py
 
+.PHONY: test-live
+test-live: install # Rehearse `make live` in full on the local stack (a minute)
+	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/live
+
+.PHONY: live
+live: install # A stack's whole life in a real AWS account; costs money (STORESCP_LIVE=1 REGION=us-east-1 CERTIFICATE=arn...)
+	@$(BIN)/python -m tests.live --region "$(REGION)" $(if $(CERTIFICATE),--certificate "$(CERTIFICATE)")
+
 .PHONY: fuzz
 fuzz: install # Feed the receiver's protocol core with bytes from strangers (SECONDS=60)
 	@$(BIN)/python -m pip install --quiet atheris

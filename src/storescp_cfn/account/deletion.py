@@ -14,6 +14,7 @@ from storescp_cfn.account.screen import Level, Line, Screen, Table
 
 # What outlives a stack, and why (docs/adr/0007).
 WHY_KEPT = {
+    "AWS::S3::BucketPolicy": "it protects the bucket that is kept",
     "AWS::S3::Bucket": "it may hold images, their reasons in quarantine, or access logs",
     "AWS::DynamoDB::Table": "it says what became of each image",
     "AWS::HealthImaging::Datastore": "it holds the imported images",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ MOST_EVENTS = 1_000  # of a call; PutLogEvents takes 10,000
 
 
 class LogDriver:
-    """Copies each new line of `log` into a stream of `group`, until `stop`."""
+    """Copies each line of `log` behind `read_bytes` into a stream of its own of `group`, until `stop`."""
 
-    def __init__(self, logs: Any, group: str, stream: str, log: Path) -> None:
+    def __init__(self, logs: Any, group: str, log: Path, read_bytes: int = 0) -> None:
         self.logs = logs
-        self.place = {"logGroupName": group, "logStreamName": stream}
+        self.place = {"logGroupName": group, "logStreamName": f"receiver/{uuid.uuid4().hex}"}
         self.log = log
-        self.read_bytes = 0
+        self.read_bytes = read_bytes
         self.stopped = threading.Event()
         logs.create_log_stream(**self.place)
         self.thread = threading.Thread(target=self.run, name="log-driver", daemon=True)

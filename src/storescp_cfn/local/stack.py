@@ -255,10 +255,12 @@ class LocalStack:
     def start_receiver(self, deployed: DeployedStack, port: int) -> None:
         """Run the receiver as the task definition says, as a process of this machine."""
         environment = self.environment() | self.receiver_environment(deployed, port)
-        child = Child([sys.executable, "-m", "storescp"], environment, self.folder / "receiver.log")
+        log = self.folder / "receiver.log"
+        earlier_bytes = log.stat().st_size if log.exists() else 0
+        child = Child([sys.executable, "-m", "storescp"], environment, log)
         self.receiver_child = child
         self.wait(START_SECONDS, child, "The receiver", self.receiver_ready)
-        self.log_driver = LogDriver(self.client("logs"), deployed.outputs["ReceiverLogGroupName"], "local", child.log)
+        self.log_driver = LogDriver(self.client("logs"), deployed.outputs["ReceiverLogGroupName"], log, earlier_bytes)
         for target_group in self.physical_ids("AWS::ElasticLoadBalancingV2::TargetGroup"):
             targets = [{"Id": "127.0.0.1", "Port": port}]
             self.client("elbv2").register_targets(TargetGroupArn=target_group, Targets=targets)
