@@ -1,7 +1,6 @@
 """One connection of a sender: bytes between the transport and the protocol core, and the ends that it can have."""
 
 import asyncio
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +8,7 @@ from typing import Final
 from storescp.acceptance import LOCAL_LIMIT_EXCEEDED, REJECTION_NAMES, Policy, answer
 from storescp.dimse import DimseError
 from storescp.established import EstablishedAssociation, OperationTable
+from storescp.failures import describe_failure
 from storescp.incoming import StorageService
 from storescp.memory import READ_BYTES, SMALLEST_CHUNK_BYTES, Memory
 from storescp.pace import Pace
@@ -57,7 +57,6 @@ class Association:
         "_acceptor",
         "_ended",
         "_established",
-        "_holds_slot",
         "_is_stuck",
         "_last_read",
         "_leftover",
@@ -66,6 +65,7 @@ class Association:
         "_transport",
         "_upper_layer",
         "_waiting_since",
+        "host",
         "peer",
     )
 
@@ -75,13 +75,12 @@ class Association:
         self._upper_layer = UpperLayer(acceptor.policy.maximum_pdu_size)
         self._established: EstablishedAssociation | None = None
         self._ended = ""  # how the association ended
-        self._holds_slot = False
         self._is_stuck = False  # for want of room
         self._leftover = b""  # what was read, and not taken yet
         self._pace = Pace()
         self._last_read = self._waiting_since = self._started = acceptor.loop.time()
-        host, port = transport.peer_address
-        self.peer = f"{host}:{port}" if host else ""
+        self.host, port = transport.peer_address
+        self.peer = f"{self.host}:{port}" if self.host else ""
 
     def start(self) -> None:
         """Begin to wait for an A-ASSOCIATE-RQ (AE-5)."""
@@ -209,27 +208,29 @@ class Association:
     def _on_request(self, request: AssociateRequest) -> None:
         acceptor = self._acceptor
         decision = answer(request, acceptor.policy)
-        if not isinstance(decision, AssociateReject) and not self._take_slot():
+        if not isinstance(decision, AssociateReject) and not self._take_slot(request):
             decision = LOCAL_LIMIT_EXCEEDED
         if isinstance(decision, AssociateReject):
             self._send_final_pdu(self._upper_layer.reject(decision))
-            acceptor.registry.rejected(self, request, REJECTION_NAMES[decision])
+            monotonic_now = acceptor.loop.time()
+            if not acceptor.registry.rejected(self, request, REJECTION_NAMES[decision], monotonic_now):
+                self._transport.abort()
             return
-        peer = (str(self._transport.peer_address[0]), request.calling_ae_title)
+        peer = (self.host, request.calling_ae_title)
         memory = AssociationMemory(acceptor.memory, peer, FirstStage(acceptor.memory))
         self._started = acceptor.loop.time()
         self._established = EstablishedAssociation(acceptor.operations, request, decision, memory, self)
         acceptor.registry.accepted(self)
         self.send(self._upper_layer.accept(decision))
 
-    def _take_slot(self) -> bool:
+    def _take_slot(self, request: AssociateRequest) -> bool:
         """Take a slot and a first stage of memory, or neither."""
         if not self._acceptor.memory.admit():
             return False
-        self._holds_slot = self._acceptor.registry.take_slot()
-        if not self._holds_slot:
+        is_taken = self._acceptor.registry.take_slot(self, request.calling_ae_title)
+        if not is_taken:
             self._acceptor.memory.dismiss()
-        return self._holds_slot
+        return is_taken
 
     def _after_operation(self) -> None:
         if self._ended:
@@ -252,10 +253,7 @@ class Association:
 
     def _fail(self, error: Exception) -> None:
         """Give everything back after a mistake of ours: one line that says where it is, and no words of the error."""
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        self._acceptor.storage.log.error(
-            "connection failed", peer=self.peer, error=type(error).__name__, place=f"{where.name}:{where.lineno}"
-        )
+        self._acceptor.storage.log.error("connection failed", peer=self.peer, **describe_failure(error))
         self._transport.abort()
         if self._ended != "failed":
             self._run(self._end, "failed")
@@ -319,9 +317,7 @@ class Association:
         self._established.contributor.ended(how == "released", self._acceptor.loop.time())
         self._is_stuck = False
         self._leftover = b""
-        if self._holds_slot:
-            self._holds_slot = False
-            self._acceptor.registry.return_slot()
+        self._acceptor.registry.return_slot(self)
         self._acceptor.registry.ended(self, how == "released")
         self._established.end()
         self._update_flow_control()

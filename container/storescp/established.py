@@ -187,6 +187,13 @@ class EstablishedAssociation:
         while self._waiting:
             self._waiting.popleft().abandon()
 
+    def _finish(self, operation: Operation) -> None:
+        try:
+            operation.finish()
+        except BaseException:  # a mistake of ours, which ends the association: what it held goes back
+            operation.abandon()
+            raise
+
     def _respond(self, command: Command, outcome: Outcome) -> None:
         response = encode_response(command, outcome.status, outcome.comment)
         self.peer.send(encode_command_pdus(command.context_id, response, self.request.maximum_length))
@@ -203,7 +210,7 @@ class EstablishedAssociation:
         try:
             while self._waiting and self.operations < self.window:
                 self.operations += 1
-                self._waiting.popleft().finish()
+                self._finish(self._waiting.popleft())
         finally:
             self._is_beginning = False
 

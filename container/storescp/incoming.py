@@ -179,6 +179,8 @@ class IncomingObject:
             self._upload.abandon()
         if self._future is None or self._upload is not None:
             self._refuse(Refusal(Status.OUT_OF_RESOURCES, "Object was not completed"))
+        if self._placement is not None and self._future is None:
+            self._service.batches.failed(self._placement)
         self._patience.end()
 
     # The store

@@ -20,6 +20,7 @@ MIB: Final = 1024 * KIB
 SMALLEST_CHUNK_BYTES: Final = 16 * KIB
 LARGEST_CHUNK_BYTES: Final = 256 * KIB
 READ_BYTES: Final = 256 * KIB  # of the one buffer that all connections of a process read into
+_PENDING_BYTES: Final = 4 * MIB  # of requests for an association that have not arrived whole, together
 _PLAIN_BYTES: Final = 8 * KIB  # of an association's own: its objects, a command set, what was read and not taken
 _TLS_BYTES: Final = 40 * KIB  # OpenSSL's state, a record being read and one being written
 _SMALLEST_PART: Final = 5 * MIB  # the least that S3 allows for a part
@@ -34,6 +35,7 @@ class MemoryPlan(NamedTuple):
 
     budget_bytes: int
     associations: int
+    pending_bytes: int
     first_stage_bytes: int
     part_bytes: int
     entry_bytes: int
@@ -50,10 +52,11 @@ def plan_memory(budget_bytes: int, associations: int, is_tls: bool) -> MemoryPla
     while first_stage > SMALLEST_CHUNK_BYTES and associations * (first_stage + own_bytes) > budget_bytes // 4:
         first_stage //= 2
     associations = min(associations, budget_bytes // 2 // (first_stage + own_bytes))
-    for_claims = budget_bytes - READ_BYTES - associations * (first_stage + own_bytes)
+    pending = min(_PENDING_BYTES, budget_bytes // 16)
+    for_claims = budget_bytes - READ_BYTES - pending - associations * (first_stage + own_bytes)
     part = min(_LARGEST_PART, max(_SMALLEST_PART, for_claims // 16 // MIB * MIB))
     completion = max(2 * part, for_claims // 2)
-    return MemoryPlan(budget_bytes, associations, first_stage, part, for_claims - completion, completion)
+    return MemoryPlan(budget_bytes, associations, pending, first_stage, part, for_claims - completion, completion)
 
 
 class _Pool:
@@ -195,17 +198,15 @@ class Memory:
         if size_bytes < size:
             size = min(_round_up(size_bytes), self.largest_entry_bytes)
         request = Request(self, None, size, on_grant)
-        claim = Claim(self, peer)
-        if self._entering or not self._enter(request, claim):
-            self._entering[request] = claim
+        self._entering[request] = Claim(self, peer)
+        self.serve(request)
         return request
 
     def request_growth(self, claim: Claim, on_grant: Callable[[], None]) -> Request:
         """Ask for what a claim lacks to a part; it may not be asked for a second time."""
         request = Request(self, claim, self.plan.part_bytes - claim.size_bytes, on_grant)
-        if self._growing or not self._grow(request, claim):
-            self._growing[request] = claim.peer
-            self.serve()
+        self._growing[request] = claim.peer
+        self.serve(request)
         return request
 
     def forget(self, request: Request) -> None:
@@ -213,31 +214,38 @@ class Memory:
         if self._growing.pop(request, None) is not None or self._entering.pop(request, None) is not None:
             self.serve()
 
-    def serve(self) -> None:
-        """Grant what can be granted, in order; a peer that has its share is passed over, and nobody else."""
+    def serve(self, asking: Request | None = None) -> None:
+        """Grant what can be granted, in order; a peer that has its share is passed over, and nobody else.
+
+        Who is `asking` just now sees for himself whether he was granted it; others are told.
+        """
+        is_growth_served = True  # or passed over: what is left of the completion pool is for others
         for request in tuple(self._growing):
             claim = request._growing
             assert claim is not None
             if self._grow(request, claim):
                 del self._growing[request]
-                self._defer(request.announce)
+                if request is not asking:
+                    self._defer(request.announce)
             elif self._completion.is_within_share(claim.peer, request.size_bytes):
+                is_growth_served = False
                 break
         for request, claim in tuple(self._entering.items()):
-            if self._enter(request, claim):
+            if self._enter(request, claim, is_growth_served):
                 del self._entering[request]
-                self._defer(request.announce)
+                if request is not asking:
+                    self._defer(request.announce)
             elif self._is_within_share(request, claim.peer):
                 break
 
     def _grow(self, request: Request, claim: Claim) -> bool:
         return self._take(self._completion, request, claim)
 
-    def _enter(self, request: Request, claim: Claim) -> bool:
+    def _enter(self, request: Request, claim: Claim, is_growth_served: bool) -> bool:
         if self._take(self._entry, request, claim):
             return True
         is_final = request.size_bytes == self.plan.part_bytes
-        return is_final and not self._growing and self._take(self._completion, request, claim)
+        return is_final and is_growth_served and self._take(self._completion, request, claim)
 
     def _take(self, pool: _Pool, request: Request, claim: Claim) -> bool:
         if not (pool.has_room(request.size_bytes) and pool.is_within_share(claim.peer, request.size_bytes)):

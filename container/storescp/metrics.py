@@ -39,6 +39,8 @@ METRICS: Final = {
     "CommitmentsDelivered": "Count",
     "CommitmentsUndelivered": "Count",
 }
+# What is so now, rather than what was counted; of those that are not given, as by all workers but one, nothing is said.
+GAUGES: Final = frozenset({"OpenAssociations", "BatchAgeSeconds", "BytesBuffered", "PutSeconds"})
 _VALUES_PER_LINE: Final = 100
 _METRICS_PER_LINE: Final = 20  # so that a line stays below what a pipe takes at once, see log.py
 
@@ -86,7 +88,7 @@ class Metrics:
 
     def take_lines(self, gauges: dict[str, float]) -> list[dict[str, Any]]:
         """Return lines with everything counted since the last ones, and with the gauges as they are now."""
-        values: dict[str, Any] = {name: self._counts[name] for name, unit in METRICS.items() if unit != "Seconds"}
+        values: dict[str, Any] = {name: self._counts[name] for name in METRICS if name not in GAUGES}
         values |= gauges
         if self._put_seconds:
             values["PutSeconds"] = [round(seconds, 6) for seconds in self._put_seconds]

@@ -1,16 +1,17 @@
 """Who is connected to a process, and how many may be."""
 
 import resource
+from collections.abc import Hashable
 from typing import Final, Protocol
 
 from storescp.log import Log
 from storescp.metrics import Metrics
 from storescp.pdu import AssociateRequest
-from storescp.settings import MIB
+from storescp.settings import Settings
+from storescp.shares import RejectionRate, Shares, share_of
 from storescp.slots import SharedCounts, Slots
 
-_MAXIMUM_PENDING: Final = 4096  # connections that have not asked for an association
-_MAXIMUM_PENDING_BYTES: Final = 32 * MIB
+_MAXIMUM_CONNECTIONS: Final = 4096  # without an association: not yet, or no longer
 _DESCRIPTORS_APART: Final = 512  # for uploads and ourselves
 
 
@@ -20,6 +21,10 @@ class Connection(Protocol):
     @property
     def peer(self) -> str:
         """Address and port of the peer; empty if it has gone."""
+
+    @property
+    def host(self) -> str:
+        """Address of the peer; empty if it has gone."""
 
     def abort(self, reason: str) -> None:
         """Abort the association, or drop a connection that has none."""
@@ -44,22 +49,22 @@ class Registry:
     """The connections of a process, by what they are: pending, established, or ended and not closed yet."""
 
     def __init__(
-        self,
-        maximum_associations: int,
-        slots: Slots,
-        report: WorkerReport,
-        metrics: Metrics,
-        log: Log,
+        self, settings: Settings, pending_bytes: int, slots: Slots, report: WorkerReport, metrics: Metrics, log: Log
     ) -> None:
+        """`pending_bytes`: of requests for an association that have not arrived whole, together."""
         self._slots = slots
         self._report = report
         self._metrics = metrics
         self._log = log
         self._pending: dict[Connection, int] = {}  # oldest first, and the bytes each holds
         self._pending_bytes = 0
-        self._maximum_pending = _maximum_pending(maximum_associations)
+        self._maximum_pending_bytes = pending_bytes
+        self._maximum_connections = _maximum_connections(settings.maximum_associations)
         self._established: dict[Connection, None] = {}  # oldest first
-        self._lingering: set[Connection] = set()  # connections whose association has ended
+        self._lingering: dict[Connection, None] = {}  # connections whose association has ended, oldest first
+        self._holders: dict[Connection, tuple[Hashable, ...]] = {}  # of a slot, and whom it is counted to
+        self._slots_by_peer = Shares(share_of(settings.maximum_associations, settings.workers))
+        self._rejections = RejectionRate()
 
     @property
     def pending(self) -> tuple[Connection, ...]:
@@ -77,10 +82,22 @@ class Registry:
         return tuple(self._lingering)
 
     def connected(self, connection: Connection) -> None:
-        """Take note of a new connection; beyond the limit the oldest that has said nothing is closed."""
+        """Take note of a new connection.
+
+        Beyond the limit one has to go: the oldest whose association has ended; else the oldest that has said nothing,
+        of this peer if it has more than its share.
+        """
         self._pending[connection] = 0
-        if len(self._pending) > self._maximum_pending:
-            next(iter(self._pending)).abort("too many connections")
+        if len(self._pending) + len(self._lingering) > self._maximum_connections:
+            self._one_to_close(connection.host).abort("too many connections")
+
+    def _one_to_close(self, host: str) -> Connection:
+        if self._lingering:
+            return next(iter(self._lingering))
+        of_this_peer = [pending for pending in self._pending if pending.host == host]
+        if len(of_this_peer) > share_of(self._maximum_connections):
+            return of_this_peer[0]
+        return next(iter(self._pending))
 
     def pending_changed(self, connection: Connection, held_bytes: int) -> None:
         """Take note that a connection without an association holds so many bytes of a request."""
@@ -88,16 +105,29 @@ class Registry:
             return
         self._pending_bytes += held_bytes - self._pending[connection]
         self._pending[connection] = held_bytes
-        if self._pending_bytes > _MAXIMUM_PENDING_BYTES:
+        if self._pending_bytes > self._maximum_pending_bytes:
             next(pending for pending, held in self._pending.items() if held).abort("too many connections")
 
-    def take_slot(self) -> bool:
-        """Take one of MAXIMUM_ASSOCIATIONS; return False if there is none."""
-        return self._slots.take()
+    def take_slot(self, connection: Connection, calling_ae_title: str) -> bool:
+        """Take one of MAXIMUM_ASSOCIATIONS for a connection; return False if there is none, or its peer has its share.
 
-    def return_slot(self) -> None:
-        """Return a slot that `take_slot` gave."""
-        self._slots.give_back()
+        A share is that of an address, and that of a calling AE title wherever it comes from.
+        """
+        counted_to = (("address", connection.host), ("title", calling_ae_title))
+        if not self._slots_by_peer.take(*counted_to):
+            return False
+        if not self._slots.take():
+            self._slots_by_peer.give_back(*counted_to)
+            return False
+        self._holders[connection] = counted_to
+        return True
+
+    def return_slot(self, connection: Connection) -> None:
+        """Return the slot of a connection, if it holds one."""
+        counted_to = self._holders.pop(connection, None)
+        if counted_to is not None:
+            self._slots.give_back()
+            self._slots_by_peer.give_back(*counted_to)
 
     def accepted(self, connection: Connection) -> None:
         """Take note that an association was accepted."""
@@ -105,10 +135,13 @@ class Registry:
         self._established[connection] = None
         self._metrics.count("AssociationsAccepted")
 
-    def rejected(self, connection: Connection, request: AssociateRequest, reason: str) -> None:
-        """Take note that an association was rejected for a reason of `acceptance.REJECTION_NAMES`."""
+    def rejected(self, connection: Connection, request: AssociateRequest, reason: str, monotonic_now: float) -> bool:
+        """Take note that an association was rejected for a reason of `acceptance.REJECTION_NAMES`.
+
+        Return whether the connection may linger until the peer closes it: not if it is rejected all the time.
+        """
         self._leave_pending(connection)
-        self._lingering.add(connection)
+        self._lingering[connection] = None
         self._metrics.rejected(reason)
         self._log.warning(
             "association rejected",
@@ -117,18 +150,20 @@ class Registry:
             calling_ae_title=request.calling_ae_title,
             called_ae_title=request.called_ae_title,
         )
+        return not self._rejections.is_exceeded(connection.host, monotonic_now)
 
     def ended(self, connection: Connection, was_released: bool) -> None:
         """Take note that an association is over, though its connection may not be."""
         self._established.pop(connection, None)
-        self._lingering.add(connection)
+        self._lingering[connection] = None
         if not was_released:
             self._metrics.count("AssociationsAborted")
 
     def disconnected(self, connection: Connection) -> None:
         """Take note that a connection is gone."""
         self._leave_pending(connection)
-        self._lingering.discard(connection)
+        self._lingering.pop(connection, None)
+        self.return_slot(connection)
         self._report.connection_closed()
 
     def enforce_timeouts(self, monotonic_now: float, is_stopping: bool) -> None:
@@ -140,8 +175,9 @@ class Registry:
         self._pending_bytes -= self._pending.pop(connection, 0)
 
 
-def _maximum_pending(maximum_associations: int) -> int:
+def _maximum_connections(maximum_associations: int) -> int:
+    """Connections without an association: as many as there are descriptors for."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return _MAXIMUM_PENDING
-    return max(64, min(_MAXIMUM_PENDING, soft - maximum_associations - _DESCRIPTORS_APART))
+        return _MAXIMUM_CONNECTIONS
+    return max(64, min(_MAXIMUM_CONNECTIONS, soft - maximum_associations - _DESCRIPTORS_APART))

@@ -12,6 +12,7 @@ from storescp.commitment import DeviceAddress
 from storescp.uids import is_usable_uid
 
 MIB: Final = 1024 * 1024
+SMALLEST_WORKER_MIB: Final = 32
 
 
 class SettingError(ValueError):
@@ -54,8 +55,10 @@ VARIABLES: Final = (
     Variable("BATCH_MAX_AGE_SECONDS", "60", "1 to 86400", "a batch is closed when it is so old"),
     Variable("BATCH_MAX_INSTANCES", "4500", "1 to 5000", "a batch is closed when it has so many instances"),
     Variable("BATCH_MAX_BYTES", "8000000000", "1 to 10000000000", "a batch is closed before it exceeds this"),
-    Variable("MEMORY_BUDGET_MIB", "192", "32 to 1048576, at least 32 a worker", "MiB of image data in memory"),
-    Variable("WORKERS", "0", "0 to 256; 0: one a core", "processes that share the port"),
+    Variable("MEMORY_BUDGET_MIB", "192", "32 to 1048576, at least 32 per worker", "MiB of image data in memory"),
+    Variable(
+        "WORKERS", "0", "0 to 256; 0: one per core that MEMORY_BUDGET_MIB allows", "processes that share the port"
+    ),
     Variable("STOP_SECONDS", "110", "1 to 86400", "seconds from SIGTERM until the last association is cut"),
     Variable("STACK_NAME", "", "a CloudFormation stack's name", "dimension StackName of the metrics"),
     Variable("TLS_CERTIFICATE", "", "PEM text or a PEM file's path", "certificate (chain): SCP_PORT speaks TLS only"),
@@ -125,7 +128,8 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
     `cores` is the number of processes that WORKERS=0 stands for. An empty value is a missing one.
     """
     reader = _Reader(environment)
-    workers = reader.whole("WORKERS", 0, 256) or cores
+    affordable = reader.whole("MEMORY_BUDGET_MIB", SMALLEST_WORKER_MIB, 1024 * 1024) // SMALLEST_WORKER_MIB
+    workers = reader.whole("WORKERS", 0, 256) or min(cores, affordable)
     settings = Settings(
         dicom_bucket=reader.matching("DICOM_BUCKET", _BUCKET),
         storage_dir=reader.text("STORAGE_DIR"),
@@ -147,7 +151,7 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         batch_max_age_seconds=reader.seconds("BATCH_MAX_AGE_SECONDS", 1, 86400),
         batch_max_instances=reader.whole("BATCH_MAX_INSTANCES", 1, 5000),
         batch_max_bytes=reader.whole("BATCH_MAX_BYTES", 1, 10_000_000_000),
-        memory_budget_mib=reader.whole("MEMORY_BUDGET_MIB", 32 * workers, 1024 * 1024),
+        memory_budget_mib=reader.whole("MEMORY_BUDGET_MIB", SMALLEST_WORKER_MIB * workers, 1024 * 1024),
         workers=workers,
         stop_seconds=reader.seconds("STOP_SECONDS", 1, 86400),
         stack_name=reader.text("STACK_NAME"),

@@ -95,7 +95,8 @@ class Transport:
         self._unsent = bytearray()
         self._is_reading = self._is_writing = self._has_ended = self._shuts_down = False
         try:
-            self.peer_address = tuple(connection.getpeername()[:2])
+            host, port = connection.getpeername()[:2]
+            self.peer_address = (str(host), int(port))
         except OSError:  # it has gone already, which the first read will show
             self.peer_address = ("", 0)
 

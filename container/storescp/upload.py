@@ -78,7 +78,11 @@ class Upload:
                 raise self._failure
 
     def _put_part(self, target: MultipartUpload, number: int, part: Part) -> None:
-        future = target.put_part(number, part.views())
+        try:
+            future = target.put_part(number, part.views())
+        except BaseException:
+            part.release()
+            raise
         self._under_way.add(future)
 
         def stored(future: asyncio.Future[None]) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from storescp.acceptance import Policy
 from storescp.association import Acceptor, Association
 from storescp.batches import Batches, Limits, utc_now
+from storescp.clock import Clock
 from storescp.commitment_delivery import CommitmentDelivery
 from storescp.commitment_service import CommitmentService
 from storescp.health import HealthServer
@@ -29,7 +30,7 @@ from storescp.store import Store, open_store
 from storescp.tls import device_context
 from storescp.transport import HangupWatcher, Transport
 
-_TICK_SECONDS: Final = 0.25
+_LOOK_SECONDS: Final = 0.025  # while stopping, between two looks at what is left
 _TIMEOUTS_SECONDS: Final = 0.9  # between two looks at all connections: this is what a thousand idle ones cost
 _METRICS_SECONDS: Final = 60.0
 _MANIFEST_SECONDS_AT_STOP: Final = 5.0
@@ -55,7 +56,7 @@ class Worker:
         self._batches = Batches(_limits(settings), self._process_id)
         self._memory = Memory(_memory_plan(settings), self._loop.call_soon)
         self._manifests = ManifestWriter(store, self._metrics, log)
-        self._registry = Registry(settings.maximum_associations, slots, report, self._metrics, log)
+        self._registry = Registry(settings, self._memory.plan.pending_bytes, slots, report, self._metrics, log)
         self._storage = StorageService(store, self._batches, self._metrics, log)
         commitments = CommitmentService(store, self._metrics, log, self._process_id, settings.commitment_timeout_hours)
         policy = _policy(settings)
@@ -111,17 +112,19 @@ class Worker:
 
     def start_clock(self) -> None:
         """Begin to look after time-outs, batches and metrics."""
-        self._loop.call_later(_TICK_SECONDS, self._tick)
+        Clock(self._loop, self._log, self._enforce_timeouts, self._close_batches, self._report_metrics).start()
 
-    def _tick(self) -> None:
-        monotonic_now = self._loop.time()
+    def _enforce_timeouts(self, monotonic_now: float) -> None:
         if self._is_stopping or monotonic_now - self._last_timeouts >= _TIMEOUTS_SECONDS:
             self._last_timeouts = monotonic_now
             self._registry.enforce_timeouts(monotonic_now, self._is_stopping)
+
+    def _close_batches(self, monotonic_now: float) -> None:
         self._manifests.write(self._batches.close_due(monotonic_now, utc_now()))
+
+    def _report_metrics(self, monotonic_now: float) -> None:
         if monotonic_now - self._last_metrics >= _METRICS_SECONDS:
             self._write_metrics()
-        self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _write_metrics(self) -> None:
         """Write what was counted since the last time."""
@@ -166,7 +169,7 @@ class Worker:
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
         while not condition() and self._loop.time() < deadline:
-            await asyncio.sleep(_TICK_SECONDS / 10)
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _policy(settings: Settings) -> Policy:

@@ -20,6 +20,9 @@ from typing import Any
 _SLOW_CALLBACK = re.compile(r"Executing <.*> took [0-9.]+ seconds$")
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
 class ReceiverProcess:
     """A running receiver, what it logs, and where it stores if it has no bucket."""
 
@@ -109,10 +112,11 @@ class ReceiverProcess:
 
 
 @contextlib.contextmanager
-def running_receiver(folder: Path, **environment: str) -> Iterator[ReceiverProcess]:
-    """Run `python -m storescp`; whatever happens, it and its workers are gone afterwards."""
+def running_receiver(folder: Path, module: str = "storescp", **environment: str) -> Iterator[ReceiverProcess]:
+    """Run `python -m storescp`, or another receiver's module, and leave neither it nor its workers behind."""
     process = subprocess.Popen(
-        [sys.executable, "-X", "dev", "-W", "error", "-m", "storescp"],
+        [sys.executable, "-X", "dev", "-W", "error", "-m", module],
+        cwd=ROOT,
         env=receiver_environment(folder, **environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
