@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
-from storescp_cfn.local.accounting import Account, Progress, differences, instance_of
+from storescp_cfn.local.accounting import Account, Progress, differences, imported_keys, instance_of
 
 BATCH = "20261123T200315123Z-9f3a61c2-0001"
 A, B = (BATCH, "1.2.1"), (BATCH, "1.2.2")
@@ -61,3 +63,31 @@ def test_it_is_not_at_rest_while_something_is_left_to_do(account: Account) -> No
 def test_a_split_batch_counts_for_its_root() -> None:
     assert instance_of(f"incoming/{BATCH}.2.1/1.2/1.3/1.2.1.dcm") == A
     assert instance_of(f"quarantine/{BATCH}/1.2/1.3/1.2.2.dcm") == B
+
+
+class Bucket:
+    """The two calls of S3 that the account makes, over a dictionary."""
+
+    def __init__(self, objects: dict[str, bytes]) -> None:
+        self.objects = objects
+
+    def get_paginator(self, _: str) -> Bucket:
+        return self
+
+    def paginate(self, **_: str) -> list[dict[str, list[dict[str, str]]]]:
+        return [{"Contents": [{"Key": key} for key in self.objects]}]
+
+    def get_object(self, **call: str) -> dict[str, io.BytesIO]:
+        return {"Body": io.BytesIO(self.objects[call["Key"]])}
+
+
+def test_what_a_job_and_what_storedicom_took_is_imported() -> None:
+    lines = {name: f'{{"inputFile":"incoming/{BATCH}/1/2/{name}.dcm"}}\n'.encode() for name in ("a", "b", "c")}
+    bucket = Bucket(
+        {
+            f"jobs/{BATCH}/1/x-DicomImport-y/SUCCESS/success.ndjson": lines["a"],
+            f"jobs/{BATCH}/stored-1.ndjson": lines["b"],
+            f"jobs/{BATCH}/1/x-DicomImport-y/FAILURE/failure.ndjson": lines["c"],
+        }
+    )
+    assert [key.rpartition("/")[2] for key in imported_keys(bucket, "results")] == ["a.dcm", "b.dcm"]

@@ -123,9 +123,9 @@ def keys(s3: Any, bucket: str, prefix: str = "") -> Iterator[str]:
 
 
 def imported_keys(s3: Any, bucket: str) -> Iterator[str]:
-    """The landing keys that HealthImaging's own success.ndjson files name."""
+    """The landing keys that HealthImaging says it took: in a job's own lists, or in its kept answers to StoreDICOM."""
     for key in keys(s3, bucket):
-        if "/SUCCESS/" in key and key.endswith(".ndjson"):
+        if key.endswith(".ndjson") and ("/SUCCESS/" in key or "/stored-" in key):
             for line in s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode().splitlines():
                 yield json.loads(line)["inputFile"]
 
