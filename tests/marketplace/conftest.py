@@ -21,7 +21,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pristine") / "checkout"
     folder.mkdir()
     ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    for name in ("src", "import_lambda", "container", "docs"):
+    for name in ("src", "import_lambda", "preflight_lambda", "container", "docs"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / "CHANGELOG.md").write_text(CHANGELOG)
     (folder / "listing.toml").write_text(listing_text())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from storescp_cfn.marketplace import cost, links
+from storescp_cfn.marketplace import cost, cost_model, links
 from storescp_cfn.marketplace.errors import BadInputError
 from storescp_cfn.template import metrics, regions, render
 from tests.testkit.release_checkout import command
@@ -23,7 +25,9 @@ def deployment() -> cost.Deployment:
 
 
 def quantities(found: cost.Estimate) -> dict[tuple[str, str], tuple[float, float]]:
-    return {(line.service, line.unit): (line.this_product, line.job_per_image) for line in found.lines}
+    return {
+        (line.service, line.unit): (line.counted.this_product(1), line.counted.job_per_image) for line in found.lines
+    }
 
 
 def test_every_region_of_healthimaging_has_every_price(deployment: cost.Deployment) -> None:
@@ -45,7 +49,36 @@ def test_the_sums_are_quantities_times_prices(deployment: cost.Deployment) -> No
     assert counted["Network Load Balancer", "LCU hours"] == (pytest.approx(images * 0.0005),) * 2
     vcpu = counted[f"AWS Fargate ({deployment.architecture})", "vCPU hours"][0]
     assert vcpu == deployment.tasks * deployment.vcpu * 730
-    assert found.this_product_usd == pytest.approx(sum(line.this_product * line.price_usd for line in found.lines))
+    sums = [sum(values) for values in zip(*found.by_service().values(), strict=True)]
+    assert sums == pytest.approx([*(found.month_usd(month) for month in cost.MONTHS), found.job_per_image_usd])
+
+
+def test_what_is_kept_grows_and_moves_to_the_archive_tier(deployment: cost.Deployment) -> None:
+    found = cost.estimate(WORK, deployment)
+    (archive,) = (line for line in found.lines if line.unit == "GB months, archive")
+    (frequent,) = (line for line in found.lines if line.unit == "GB months, frequent access")
+    added = WORK.billed_gib
+    for month in cost.MONTHS:
+        kept = frequent.counted.this_product(month) + archive.counted.this_product(month)
+        assert kept == pytest.approx((month - 0.5) * added), "the average of what is kept in that month"
+    assert [found.month_usd(month) for month in cost.MONTHS] == sorted(found.month_usd(month) for month in cost.MONTHS)
+
+
+def test_a_small_image_set_is_billed_as_five_megabytes() -> None:
+    xray = cost.Workload(100, 2, 0.1, series_per_study=2)
+    assert xray.billed_gib * 1024**3 == pytest.approx(100 * 365 / 12 * 2 * 5_000_000)
+    ct = cost.Workload(100, 1000, 0.5, series_per_study=2)
+    assert ct.billed_gib * 1024**3 == pytest.approx(ct.gigabytes * 1e9)
+
+
+def test_nat_the_ledger_and_every_metric_are_paid_for(deployment: cost.Deployment) -> None:
+    counted = quantities(cost.estimate(WORK, deployment))
+    assert counted["NAT gateway", "GB, none with the S3 endpoint"][0] == pytest.approx(WORK.gigabytes)
+    past = quantities(cost.estimate(WORK, replace(deployment, s3_endpoint=True)))
+    assert past["NAT gateway", "GB, none with the S3 endpoint"][0] == 0
+    assert counted["Amazon DynamoDB", "writes, one per image"][0] == pytest.approx(WORK.images)
+    own = len({*metrics.OF_RECEIVER, *metrics.OF_IMPORTER})
+    assert counted["Amazon CloudWatch", "metrics"][0] == own + cost_model.CONTAINER_INSIGHTS_METRICS
 
 
 def test_one_job_an_image_costs_more_and_at_last_cannot_keep_up(deployment: cost.Deployment) -> None:
@@ -62,7 +95,7 @@ def test_the_deployment_is_the_template_s(deployment: cost.Deployment) -> None:
     types = [resource["Type"] for resource in template["Resources"].values()]
     assert deployment.alarms == types.count("AWS::CloudWatch::Alarm")
     assert deployment.importer_gb > 0
-    assert deployment.metrics >= len({*metrics.OF_RECEIVER, *metrics.OF_IMPORTER})
+    assert deployment.metrics > len({*metrics.OF_RECEIVER, *metrics.OF_IMPORTER})
     assert deployment.tasks == int(template["Parameters"]["TaskDesiredCount"]["Default"])
 
 
@@ -80,15 +113,18 @@ def test_a_workload_that_cannot_be_is_refused(bad: float) -> None:
         cost.Workload(1, 1, bad)
 
 
-def test_estimate_is_plain_when_piped(pristine: Path) -> None:
+def test_estimate_fits_80_columns_and_is_plain_when_piped(pristine: Path) -> None:
     run = command(pristine)
     done = run("estimate", "--studies-per-day", "50", "--images-per-study", "200", "--image-mb", "0.5")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.isascii() and "\x1b" not in done.stdout
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("A month in us-east-1: 50 studies a day of 200 images of 0.5 MB; ")
-    assert [line for line in lines if line.startswith("AWS Step Functions")]
-    assert "List prices of" in lines[-2] and "Total" in lines[-3]
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("us-east-1: 50 studies a day of 200 images of 0.5 MB; ")
+    (heading,) = (line for line in lines if line.startswith("USD a month"))
+    assert re.sub(r" +", " ", heading).strip() == "USD a month Month 1 Month 12 Month 36 One job/image"
+    (total,) = (line for line in lines if line.startswith("Total"))
+    assert len(re.findall(r"[\d,]+\.\d\d", total)) == 4
     refused = run("estimate", "--studies-per-day", "0", "--images-per-study", "1", "--image-mb", "1")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.startswith("Error: studies_per_day is 0.0; it has to be more than 0")

@@ -117,14 +117,19 @@ def launch_url(template_url: str, region: str, stack_name: str, parameters: tupl
 @click.option("--studies-per-day", type=float, required=True)
 @click.option("--images-per-study", type=float, required=True)
 @click.option("--image-mb", type=float, required=True, help="Megabytes (10^6 bytes) of an image.")
+@click.option(
+    "--series-per-study", type=float, default=2.0, show_default=True, help="Each is an image set, 5 MB at least."
+)
 @click.option("--region", default="us-east-1", show_default=True)
-def estimate(studies_per_day: float, images_per_study: float, image_mb: float, region: str) -> None:
+def estimate(
+    studies_per_day: float, images_per_study: float, image_mb: float, series_per_study: float, region: str
+) -> None:
     """Print what months 1, 12 and 36 cost, and beside the first one import job per image."""
     with _one_sentence():
         from storescp_cfn.marketplace import cost, terminal
         from storescp_cfn.template import render
 
-        workload = cost.Workload(studies_per_day, images_per_study, image_mb)
+        workload = cost.Workload(studies_per_day, images_per_study, image_mb, series_per_study)
         deployment = cost.deployment_of(render().to_dict())
         terminal.show_estimate(cost.estimate(workload, deployment, region), workload, deployment)
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from storescp_cfn.marketplace.cost import Deployment, Estimate, Workload, notes
+from storescp_cfn.marketplace.cost import MONTHS, Deployment, Estimate, Workload, notes
 from storescp_cfn.marketplace.errors import BadInputError
 
-PLAIN_WIDTH = 160
+PLAIN_WIDTH = 80
 
 
 def show_estimate(found: Estimate, workload: Workload, deployment: Deployment) -> None:
-    """Print the table: with colours on a terminal, in plain columns into a pipe."""
+    """Print the sums by service, 80 columns wide: with colours on a terminal, plain into a pipe."""
     console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH, no_color=True, highlight=False)
     console.print(
-        f"A month in {found.region}: {workload.words()}; {deployment.tasks} tasks of {deployment.vcpu:g} vCPU, "
+        f"{found.region}: {workload.words()}; {deployment.tasks} tasks of {deployment.vcpu:g} vCPU, "
         f"{deployment.memory_gb:g} GB ({deployment.architecture})."
     )
     console.print(_table(found, plain=not console.is_terminal))
@@ -27,24 +28,15 @@ def show_estimate(found: Estimate, workload: Workload, deployment: Deployment) -
 
 
 def _table(found: Estimate, plain: bool) -> Table:
-    table = Table(box=None, pad_edge=False) if plain else Table()
-    for heading in ("Service", "Unit"):
-        table.add_column(heading)
-    for heading in ("USD per unit", "This product", "USD", "One job per image", "USD"):
+    table = Table(box=None, pad_edge=False) if plain else Table(box=SIMPLE, pad_edge=False)
+    table.add_column("USD a month")
+    for heading in (*(f"Month {month}" for month in MONTHS), "One job/image"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for line in found.lines:
-        if line.this_product or line.job_per_image:
-            table.add_row(
-                line.service,
-                line.unit,
-                line.price_words(),
-                f"{line.this_product:,.0f}",
-                f"{line.this_product_usd:,.2f}",
-                f"{line.job_per_image:,.0f}",
-                f"{line.job_per_image_usd:,.2f}",
-            )
+    for service, sums in found.by_service().items():
+        table.add_row(service, *(f"{value:,.2f}" for value in sums))
     table.add_section()
-    table.add_row("Total", "", "", "", f"{found.this_product_usd:,.2f}", "", f"{found.job_per_image_usd:,.2f}")
+    totals = (*(found.month_usd(month) for month in MONTHS), found.job_per_image_usd)
+    table.add_row("Total", *(f"{value:,.2f}" for value in totals))
     return table
 
 
