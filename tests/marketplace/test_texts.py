@@ -1,6 +1,6 @@
 """What the vendor's and the project's texts name is there: commands, options, pages, files, parameters, outputs.
 
-Covers usage.py and the texts listing.toml, usage.txt, README, CONTRIBUTING, SECURITY, issue forms, docs/release-checklist.md.
+Covers usage.py, and listing.toml, usage.txt, README, CONTRIBUTING, SECURITY, issue forms, docs/release-checklist.md.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def usage_instructions(facts: Facts) -> str:
         version=facts.version,
         image=facts.image,
         support=facts.support,
-        roles="; ".join(f"{name}: {_short(purpose)}" for name, purpose in facts.roles.items()),
+        roles="; ".join(f"{name}: {purpose.rstrip('.')}" for name, purpose in facts.roles.items()),
         fee="Software: see the listing." if facts.metered else "Software: no charge.",
         region=facts.region,
         traffic=TYPICAL.words(),
@@ -73,7 +73,3 @@ def usage_instructions(facts: Facts) -> str:
         as_of=facts.estimate.as_of,
         metering=" Usage is metered with AWS Marketplace (product code only)." if facts.metered else "",
     )
-
-
-def _short(purpose: str) -> str:
-    return purpose.rstrip(".")[:1].lower() + purpose.rstrip(".")[1:]
