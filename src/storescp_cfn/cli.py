@@ -86,7 +86,16 @@ def up(port: int, folder: Path | None, verbose: bool) -> None:
 
 
 def _add_commands() -> None:
-    from storescp_cfn.commands import asking, changing, launching, marketplace, networking, quarantine, verifying
+    from storescp_cfn.commands import (
+        asking,
+        changing,
+        completing,
+        launching,
+        marketplace,
+        networking,
+        quarantine,
+        verifying,
+    )
 
     for command in (
         launching.doctor,
@@ -96,6 +105,7 @@ def _add_commands() -> None:
         changing.update,
         changing.outputs,
         changing.delete,
+        completing.completion,
         verifying.verify,
         asking.status,
         asking.devices,

@@ -1,4 +1,4 @@
-"""Launch, update and deletion on the embedded AWS: covers deploy, changes, deletion. Small templates, no waiting."""
+"""Launch, update and deletion on the embedded AWS, without waiting: changes.py, deletion.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every sentence of `doctor`, by a state that has it: covers doctor, vpc, network_checks, account_checks, proposal.
+"""`doctor`, a state for every sentence: account_checks.py, network_checks.py, vpc.py, proposal.py.
 
 The VPC is real on the embedded AWS; what that cannot show is answered by botocore's own models (Stubber).
 """

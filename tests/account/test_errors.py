@@ -1,4 +1,4 @@
-"""Every expected error is one sentence that says what to do: covers errors, connection, commands.shared."""
+"""Every expected error is one sentence that says what to do: connection.py, shared.py."""
 
 from __future__ import annotations
 

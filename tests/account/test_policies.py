@@ -1,4 +1,4 @@
-"""The least policies: every resource type of the template has its actions, and each statement is needed."""
+"""The least policies, each statement needed: actions_of_types.py has every type of the template."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The answer to "is it healthy?": covers status, health, device_activity, deployment, ledger, gathering."""
+"""Is it healthy? health.py, device_activity.py, gathering.py, words.py, ledger.py, deployment.py."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,55 +57,65 @@ def test_all_is_well(healthy: Account) -> None:
     golden.check("status-all-well", screen)
 
 
-def test_each_trouble_is_a_line_and_the_worst_is_first(healthy: Account) -> None:
-    healthy.put(
-        *device("CT1", BATCH, "2026-11-24T10:03:20.000Z", received=60, imported=60),
-        *device("MR1", JUNK_BATCH, "2026-11-24T10:15:10.000Z", received=5, imported=3, quarantined=2, warned=1),
-        quarantined(1, "MR1", "ValidationException"),
-        quarantined(2, "MR1", "ValidationException"),
-        {
-            "pk": f"BATCH#{BATCH}",
-            "sk": "BATCH",
-            "batch": BATCH,
-            "unsettled": "1",
-            "state": "INCOMPLETE",
-            "missing": 4,
-            "calling_ae_titles": ["CT1"],
-            "studies": ["1.2.3.4"],
-        },
-        {
-            "pk": "BATCH#20261124T083000000Z-9f3a61c2-0000",
-            "sk": "BATCH",
-            "batch": "20261124T083000000Z-9f3a61c2-0000",
-            "unsettled": "1",
-            "state": "IMPORTING",
-            "received": 12,
-            "closed_at": "2026-11-24T08:31:00.000Z",
-        },
-        {"pk": "INSTANCE#1.2.9", "sk": "BATCH#b#1.2", "open": "WARNED", "open_since": "2026-11-24T10:16:00.000Z"},
-    )
-    healthy.log(
-        {
-            "message": "association rejected",
-            "time": "2026-11-24T10:30:00.000Z",
-            "reason": "CalledAETitleNotRecognized",
-            "peer": "10.1.2.3:40112",
-            "calling_ae_title": "US3",
-            "called_ae_title": "STORSCP",
-        },
-        {
-            "message": "association ended",
-            "time": "2026-11-24T10:31:00.000Z",
-            "calling_ae_title": "CT1",
-            "failures": {"A700": 7},
-        },
-        milliseconds=MILLISECONDS,
-    )
-    alarm = healthy.deployment.physical_ids("AWS::CloudWatch::Alarm")[0]
-    cloudwatch = healthy.stack.client("cloudwatch")
+TROUBLED_ITEMS = (
+    *device("CT1", BATCH, "2026-11-24T10:03:20.000Z", received=60, imported=60),
+    *device("MR1", JUNK_BATCH, "2026-11-24T10:15:10.000Z", received=5, imported=3, quarantined=2, warned=1),
+    quarantined(1, "MR1", "ValidationException"),
+    quarantined(2, "MR1", "ValidationException"),
+    {
+        "pk": f"BATCH#{BATCH}",
+        "sk": "BATCH",
+        "batch": BATCH,
+        "unsettled": "1",
+        "state": "INCOMPLETE",
+        "missing": 4,
+        "calling_ae_titles": ["CT1"],
+        "studies": ["1.2.3.4"],
+    },
+    {
+        "pk": "BATCH#20261124T083000000Z-9f3a61c2-0000",
+        "sk": "BATCH",
+        "batch": "20261124T083000000Z-9f3a61c2-0000",
+        "unsettled": "1",
+        "state": "IMPORTING",
+        "received": 12,
+        "closed_at": "2026-11-24T08:31:00.000Z",
+    },
+    {"pk": "INSTANCE#1.2.9", "sk": "BATCH#b#1.2", "open": "WARNED", "open_since": "2026-11-24T10:16:00.000Z"},
+)
+LOGGED_TROUBLE = (
+    {
+        "message": "association rejected",
+        "time": "2026-11-24T10:30:00.000Z",
+        "reason": "CalledAETitleNotRecognized",
+        "peer": "10.1.2.3:40112",
+        "calling_ae_title": "US3",
+        "called_ae_title": "STORSCP",
+    },
+    {
+        "message": "association ended",
+        "time": "2026-11-24T10:31:00.000Z",
+        "calling_ae_title": "CT1",
+        "failures": {"A700": 7},
+    },
+)
+
+
+@contextmanager
+def ringing(account: Account) -> Iterator[None]:
+    """An alarm of the stack rings meanwhile."""
+    alarm = account.deployment.physical_ids("AWS::CloudWatch::Alarm")[0]
+    cloudwatch = account.stack.client("cloudwatch")
     cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="a test")
-    screen = status.overview(healthy.deployment, NOW)
+    yield
     cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="OK", StateReason="a test")
+
+
+def test_each_trouble_is_a_line_and_the_worst_is_first(healthy: Account) -> None:
+    healthy.put(*TROUBLED_ITEMS)
+    healthy.log(*LOGGED_TROUBLE, milliseconds=MILLISECONDS)
+    with ringing(healthy):
+        screen = status.overview(healthy.deployment, NOW)
 
     assert screen.exit_status == 1
     assert subjects(screen, Level.STOP) == ["missing"]

@@ -1,4 +1,4 @@
-"""A test study leg by leg: covers verify, legs, dicom_client, probe_study. Real receiver, real DIMSE; causes by name.
+"""A test study leg by leg, real DIMSE, causes by name: legs.py, dicom_client.py, probe_study.py.
 
 The whole way into HealthImaging and back is in tests/end_to_end.
 """

@@ -1,4 +1,4 @@
-"""Each question of the guide is answered by one command, on the product's own chain."""
+"""Each question of the guide, one command, our own chain: operator.py, log_driver.py."""
 
 from __future__ import annotations
 

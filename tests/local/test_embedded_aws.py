@@ -1,4 +1,4 @@
-"""The embedded AWS creates the types that ministack lacks, enforces roles, and leaves nothing running."""
+"""The embedded AWS: stack.py, missing_types.py, service_sessions.py, ecs_credentials.py, processes.py."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from storescp_cfn.account import device_activity, gathering, health, ledger, moments
@@ -13,35 +14,53 @@ from storescp_cfn.account.screen import Level, Line, Screen
 from storescp_cfn.account.words import are, were
 
 
+@dataclass
+class _Gathered:
+    """What is asked for the tables, and not for lines alone."""
+
+    activity: list[Activity] = field(default_factory=list)
+    log: LogExtract = field(default_factory=LogExtract)
+
+
 def overview(deployment: Deployment, utc_now: datetime | None = None) -> Screen:
     """The screen without a question. Raises AccountError: when not even the ledger's name is known."""
     now = utc_now or datetime.now(UTC)
+    gathered = _Gathered()
+    lines = gathering.lines_of(_questions(deployment, gathered, now))
+    lines += _refused_lines(gathered.log)
+    return Screen(
+        headline(deployment, lines, gathered.activity, now),
+        lines,
+        [device_activity.table(gathered.activity, gathered.log.refused, now, "Devices, today")],
+        facts(deployment, lines, gathered.activity, gathered.log),
+    )
+
+
+def _questions(deployment: Deployment, gathered: _Gathered, now: datetime) -> dict[str, Callable[[], Sequence[Line]]]:
     midnight = now.astimezone().replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
     book = ledger.of(deployment)
-    activity: list[Activity] = []
-    log = LogExtract()
 
     def of_devices() -> Sequence[Line]:
-        activity.extend(device_activity.of_all(book, midnight, now))
+        gathered.activity = device_activity.of_all(book, midnight, now)
         return []
 
     def of_log() -> Sequence[Line]:
-        nonlocal log
-        log = device_activity.read_log(deployment, max(midnight, now - timedelta(days=1)))
-        return device_activity.rejection_lines(log, deployment.outputs.get("DICOMAETitle", ""), now)
+        gathered.log = device_activity.read_log(deployment, max(midnight, now - timedelta(days=1)))
+        return device_activity.rejection_lines(gathered.log, deployment.outputs.get("DICOMAETitle", ""), now)
 
-    lines = gathering.lines_of(
-        {
-            "stack": lambda: health.stack_lines(deployment),
-            "receivers": lambda: health.receiver_lines(deployment),
-            "alarms": lambda: health.alarm_lines(deployment),
-            "importer": lambda: health.importer_lines(book, now),
-            "open": lambda: health.open_lines(book),
-            "devices": of_devices,
-            "log": of_log,
-        }
-    )
-    refused = [
+    return {
+        "stack": lambda: health.stack_lines(deployment),
+        "receivers": lambda: health.receiver_lines(deployment),
+        "alarms": lambda: health.alarm_lines(deployment),
+        "importer": lambda: health.importer_lines(book, now),
+        "open": lambda: health.open_lines(book),
+        "devices": of_devices,
+        "log": of_log,
+    }
+
+
+def _refused_lines(log: LogExtract) -> list[Line]:
+    return [
         Line(
             Level.WARNING,
             f"{were(number, f'image of {title}')} refused today: the device still has them.",
@@ -52,13 +71,6 @@ def overview(deployment: Deployment, utc_now: datetime | None = None) -> Screen:
         for title, number in log.refused.items()
         if number
     ]
-    lines = [*lines, *refused]
-    return Screen(
-        headline(deployment, lines, activity, now),
-        lines,
-        [device_activity.table(activity, log.refused, now, "Devices, today")],
-        facts(deployment, lines, activity, log),
-    )
 
 
 def headline(deployment: Deployment, lines: Sequence[Line], activity: Sequence[Activity], now: datetime) -> str:

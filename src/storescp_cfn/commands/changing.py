@@ -47,7 +47,8 @@ def deploy(
     \b
     Examples:
       storescp-cfn deploy StoreSCP --parameters params.json
-      storescp-cfn deploy StoreSCP --network storescp-network --param PeerCIDR1=203.0.113.0/24
+      storescp-cfn deploy StoreSCP --network storescp-network \\
+        --param PeerCIDR1=203.0.113.0/24
     """
     from storescp_cfn.account import changes, deploy, proposal
     from storescp_cfn.template import render

@@ -16,7 +16,8 @@ def network(output: str) -> None:
     \b
     Examples:
       storescp-cfn network --output network.yaml
-      aws cloudformation deploy --stack-name storescp-network --template-file network.yaml
+      aws cloudformation deploy --stack-name storescp-network \\
+        --template-file network.yaml
       storescp-cfn deploy StoreSCP --network storescp-network
     """
     from storescp_cfn.template import files, network_stack

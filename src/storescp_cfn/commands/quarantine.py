@@ -131,7 +131,8 @@ def quarantine_close(**arguments: Any) -> Screen:
 
     \b
     Example:
-      storescp-cfn quarantine close --study 1.2.840.113619.2.55.3 --note "sent again, complete"
+      storescp-cfn quarantine close --study 1.2.840.113619.2.55.3 \\
+        --note "sent again, complete"
     """
     return _close("quarantine", **arguments)
 

@@ -47,33 +47,12 @@ def open_session(role_arn: str, service: str, source_arn: str) -> SessionKeys:
 
     Raises TrustDenied when the role does not exist or its trust policy, conditions included, says no.
     """
-    from ministack.core.iam_evaluator import EvalContext, evaluate_trust_policy
-    from ministack.services import iam, sts
+    from ministack.services import sts
 
     account, role_name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
-    role = iam._roles.get_scoped(account, None, role_name)
-    context = EvalContext(
-        # ministack lets a service principal match the account's root, with conditions evaluated as usual.
-        principal_arn=f"arn:aws:iam::{account}:root",
-        principal_type="Root",
-        principal_account=account,
-        action="sts:AssumeRole",
-        resource_arn=role_arn,
-        region=source_arn.split(":")[3],
-        service_context={"aws:sourcearn": source_arn, "aws:sourceaccount": account},
-    )
-    document = statements_for(service, role.get("AssumeRolePolicyDocument", "{}") if role else "{}")
-    if not evaluate_trust_policy(document, context.principal_arn, context):
+    if not _is_trusted(role_arn, service, source_arn):
         raise TrustDenied(f"{service}, for {source_arn}, may not assume {role_arn}: its trust policy does not allow it")
-    keys = SessionKeys(
-        AccessKeyId=f"ASIA{secrets.token_hex(8).upper()}",
-        SecretAccessKey=secrets.token_hex(20),
-        Token=secrets.token_hex(32),
-        Expiration=datetime.datetime.fromtimestamp(time.time() + LIFETIME_SECONDS, datetime.UTC).strftime(
-            "%Y-%m-%dT%H:%M:%SZ"
-        ),
-        RoleArn=role_arn,
-    )
+    keys = _new_keys(role_arn)
     session_name = service.partition(".")[0]
     sts.register_session(
         keys.AccessKeyId,
@@ -88,3 +67,35 @@ def open_session(role_arn: str, service: str, source_arn: str) -> SessionKeys:
         },
     )
     return keys
+
+
+def _is_trusted(role_arn: str, service: str, source_arn: str) -> bool:
+    """Whether the role exists and its trust policy lets the service assume it for that source."""
+    from ministack.core.iam_evaluator import EvalContext, evaluate_trust_policy
+    from ministack.services import iam
+
+    account, role_name = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
+    role = iam._roles.get_scoped(account, None, role_name)
+    context = EvalContext(
+        # ministack lets a service principal match the account's root, with conditions evaluated as usual.
+        principal_arn=f"arn:aws:iam::{account}:root",
+        principal_type="Root",
+        principal_account=account,
+        action="sts:AssumeRole",
+        resource_arn=role_arn,
+        region=source_arn.split(":")[3],
+        service_context={"aws:sourcearn": source_arn, "aws:sourceaccount": account},
+    )
+    document = statements_for(service, role.get("AssumeRolePolicyDocument", "{}") if role else "{}")
+    return bool(evaluate_trust_policy(document, context.principal_arn, context))
+
+
+def _new_keys(role_arn: str) -> SessionKeys:
+    expires = datetime.datetime.fromtimestamp(time.time() + LIFETIME_SECONDS, datetime.UTC)
+    return SessionKeys(
+        AccessKeyId=f"ASIA{secrets.token_hex(8).upper()}",
+        SecretAccessKey=secrets.token_hex(20),
+        Token=secrets.token_hex(32),
+        Expiration=expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        RoleArn=role_arn,
+    )
