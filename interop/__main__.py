@@ -26,7 +26,7 @@ from interop.wiretap import SUCCESS, Wiretap
 from storescp_cfn.local.study import DicomFile
 from tests.testkit.receiver_process import running_receiver
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/interoperability.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs/interoperability.md"
 HOW_TO_READ = """A cell says *acknowledged and stored byte for byte / sent and answered*. A proxy reads along what the
 sender puts on the wire; a data set counts as stored when the store holds the same bytes in the transfer syntax of the
 accepted context. Over TLS (with client certificates) nobody can read along: there the second number is what the plain
@@ -34,10 +34,8 @@ run stored, and the bytes are compared with those. A dash: the sender sent nothi
 number is below the number of files, the sender could not read them, or sent them in another syntax (dcmjs-dimse makes
 Implicit VR of Explicit VR). GDCM's gdcmscu speaks no TLS.
 """
-WHY_REFUSED = """Each of these was looked into, and is right: requests whose UIDs contradict the data set (files whose
-meta information does; Orthanc 1.10.1, which reads a UID of VR UN as `31`), UIDs that are none (`bad_sequence.dcm`), a
-missing Study Instance UID, data sets that cannot be read up to the identifiers, and dcmjs-dimse's data set that is not
-deflated although its transfer syntax says so.
+WHY_REFUSED = """Each of these was looked into, and is right: the request's UIDs contradict the data set (files whose
+meta information does; Orthanc 1.10.1, which reads a UID of VR UN as `31`), or the request names no instance.
 """
 Contents = Counter[tuple[str, str]]  # transfer syntax and SHA-256 of a data set: how often
 

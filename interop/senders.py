@@ -153,7 +153,7 @@ def http(method: str, url: str, body: bytes | None = None) -> dict[str, object] 
 
 
 def node_modules() -> Path:
-    return Path(__file__).resolve().parents[2] / ".cache/interop/node_modules"
+    return Path(__file__).resolve().parents[1] / ".cache/interop/node_modules"
 
 
 def first_line(*command: str) -> str:

@@ -44,6 +44,7 @@ _LARGE_BYTES: Final = 32 * 1024  # what takes more than some milliseconds to rea
 _FIRST_LOOK_SECONDS: Final = 1.0
 _RARE_LOOK_SECONDS: Final = 10.0
 _RESPONSE_SECONDS: Final = 30.0
+_STOP_SECONDS: Final = 5.0
 NEXT_ATTEMPT_AFTER: Final = timedelta(seconds=60)
 
 
@@ -71,6 +72,7 @@ class CommitmentService:
         self._timeout_hours = timeout_hours
         self._held_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._watching: set[asyncio.Task[None]] = set()  # those of them that wait for results
         self._watches: dict[EstablishedAssociation, _Watch] = {}
 
     @property
@@ -94,6 +96,16 @@ class CommitmentService:
         task = asyncio.get_running_loop().create_task(self._serve(action, data))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Leave it to other tasks to report: no association is open any more. Requests being stored get a moment."""
+        storing = self._tasks - self._watching
+        if storing:
+            await asyncio.wait(storing, timeout=_STOP_SECONDS)
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _begin(self, association: EstablishedAssociation, command: Command) -> Operation | None:
         is_ours = command.sop_class_uid == STORAGE_COMMITMENT_PUSH_MODEL_SOP_CLASS
@@ -153,8 +165,9 @@ class CommitmentService:
             return
         self._watches[association] = watch = _Watch(association, watched)
         task = asyncio.get_running_loop().create_task(self._report_while_open(watch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for tasks in (self._tasks, self._watching):
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     async def _report_while_open(self, watch: "_Watch") -> None:
         """Report results as they come, one after the other, until there is none to wait for or the association ends."""
@@ -176,9 +189,12 @@ class CommitmentService:
             await watch.report(watched.result, watched.context_id)
             return True
         commitment = watched.request.commitment_id
+        key = commitment_result_key(commitment)
         try:
-            record = await self._store.get(commitment_result_key(commitment))
-            result = decode_result(record, watched.request)
+            # Listed first: S3 answers 403 for what is not there to whom may list below a prefix only.
+            if key not in await self._store.list(key):
+                return False
+            result = decode_result(await self._store.get(key), watched.request)
             now = utc_now()
             attempt = encode_attempt(commitment, 1, self._process_id, now, now + NEXT_ATTEMPT_AFTER)
             await self._store.create(commitment_attempt_key(commitment, 1), attempt)
@@ -188,7 +204,8 @@ class CommitmentService:
         except AlreadyExistsError:
             return True  # somebody else reports it
         except StoreError as error:
-            return error.code != "NoSuchKey" and watch.association.has_ended
+            self._log.warning("commitment not reported", commitment=commitment, error=error.code)
+            return False
         except UnreadableRecordError:
             self._log.error("commitment result not readable", commitment=commitment)
         return True

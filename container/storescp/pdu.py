@@ -20,6 +20,7 @@ _ASSOCIATE_HEADER_LENGTH: Final = 68
 _CONTEXT_FIXED_BYTES: Final = 4
 _MAXIMUM_LENGTH_BYTES: Final = 4
 _WINDOW_BYTES: Final = 4
+_LONGEST_NAME: Final = 64  # of an implementation, in the log; the standard allows 16 and 64
 # Message control header (PS3.8 E.2).
 _COMMAND: Final = 1
 _LAST: Final = 2
@@ -259,13 +260,13 @@ def _user_information(value: bytes) -> _UserInformation:
             if item_type == 0x51 and len(item) == _MAXIMUM_LENGTH_BYTES:
                 user.maximum_length = int.from_bytes(item, "big")
             elif item_type == 0x52:
-                user.implementation_class_uid = _uid(item)
+                user.implementation_class_uid = _text(item[:_LONGEST_NAME])
             elif item_type == 0x53 and len(item) == _WINDOW_BYTES:
                 user.operations_window = (int.from_bytes(item[:2], "big"), int.from_bytes(item[2:], "big"))
             elif item_type == 0x54:
                 user.roles.extend(_role_selection(item))
             elif item_type == 0x55:
-                user.implementation_version_name = _text(item)
+                user.implementation_version_name = _text(item[:_LONGEST_NAME])
     return user
 
 

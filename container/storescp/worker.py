@@ -58,7 +58,9 @@ class Worker:
         self._manifests = ManifestWriter(store, self._metrics, log)
         self._registry = Registry(settings, self._memory.plan.pending_bytes, slots, report, self._metrics, log)
         self._storage = StorageService(store, self._batches, self._metrics, log)
-        commitments = CommitmentService(store, self._metrics, log, self._process_id, settings.commitment_timeout_hours)
+        self._commitments = CommitmentService(
+            store, self._metrics, log, self._process_id, settings.commitment_timeout_hours
+        )
         policy = _policy(settings)
         self._hangups = HangupWatcher(self._loop)
         self._read_view = memoryview(bytearray(READ_BYTES))
@@ -68,7 +70,7 @@ class Worker:
             registry=self._registry,
             memory=self._memory,
             storage=self._storage,
-            operations={**StorageOperations(policy, self._storage).table, **commitments.table},
+            operations={**StorageOperations(policy, self._storage).table, **self._commitments.table},
             loop=self._loop,
         )
         self._is_stopping = False
@@ -155,6 +157,7 @@ class Worker:
         await self._until(lambda: not self._batches.uploads_in_flight, deadline)
         self._manifests.write(self._batches.close_all(utc_now()))
         await self._manifests.finish(deadline - self._loop.time())
+        await self._commitments.stop()
         await self._close_connections()
         self._hangups.close()
         await self._store.close()

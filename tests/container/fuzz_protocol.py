@@ -4,17 +4,21 @@ Whatever arrives has to end in an event, a refusal or an abort; any other except
 """
 
 import sys
+from contextlib import suppress
 from re import fullmatch
 
 import atheris
 
 with atheris.instrument_imports():
     from storescp.acceptance import Policy, answer
+    from storescp.commitment import CommitmentResult
+    from storescp.commitment_data_sets import UnreadableActionError, read_action
     from storescp.dimse import DimseError, MessageReader
     from storescp.identifiers import read_identifiers
     from storescp.keys import safe_name
     from storescp.part10 import encode_file_meta_information
     from storescp.pdu import AssociateReject, encode_associate_accept, encode_associate_reject
+    from storescp.requestor import Reporter, ReportFailed
     from storescp.state_table import State
     from storescp.upper_layer import AssociateRequested, Fragment, ReleaseRequested, UpperLayer
 
@@ -26,9 +30,15 @@ def one_input(data: bytes) -> None:
     """The first byte chooses what is read; an association is accepted at once, or the bytes have to ask for it."""
     if not data:
         return
-    choice, rest = data[0] % 6, data[1:]
+    choice, rest = data[0] % 8, data[1:]
     if choice < len(SYNTAXES):
         read(rest, SYNTAXES[choice])
+    elif choice == 6:
+        with suppress(UnreadableActionError):
+            read_action(rest, SYNTAXES[data[0] % 2])
+    elif choice == 7:
+        with suppress(ReportFailed):
+            Reporter(CommitmentResult("1.2", (("1.2", "1.3"),), ()), "STORESCP", "CT1").receive(rest)
     else:
         converse(rest, is_established=choice == 5)
 

@@ -17,7 +17,7 @@ from storescp.log import Log
 from storescp.metrics import Metrics
 from storescp.requestor import ReportFailed
 from storescp.store import Store, StoreError
-from tests.testkit.commitment_devices import decide, delivered
+from tests.testkit.commitment_devices import delivered, write_result
 from tests.testkit.raw_sender import CT_IMAGE_STORAGE
 
 AT = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -84,7 +84,7 @@ def delivery(store: Store, device: Device, devices: dict[str, DeviceAddress] | N
 async def ask(store: Store, root: Path, title: str = "CT1", transaction: str = "1.2.99") -> None:
     request = new_request(transaction, title, "STORESCP", ((CT_IMAGE_STORAGE, "1.2.3"),), AT, 24)
     await store.create(commitment_request_key(request.commitment_id), encode_request(request))
-    decide(root, request.commitment_id, ["1.2.3"])
+    write_result(root, request.commitment_id, ["1.2.3"])
 
 
 def attempts(root: Path) -> list[dict[str, object]]:

@@ -1,6 +1,6 @@
-"""A device asks a real receiver for storage commitment, and is told on its association or on a new one.
+"""A device asks for commitment and is told here or called back; covers commitment_service.py, device_report.py.
 
-Covers commitment_service.py and device_report.py. The importer's part is a file that the test writes.
+The importer's part is a file that the test writes.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import trustme
 
-from tests.testkit.commitment_devices import Reports, ask, asking, decide, delivered, listening
+from tests.testkit.commitment_devices import Reports, ask, asking, delivered, listening, write_result
 from tests.testkit.elements import explicit, item, sequence
 from tests.testkit.raw_sender import (
     CT_IMAGE_STORAGE,
@@ -43,7 +43,7 @@ def receiver(tmp_path: Path) -> Iterator[ReceiverProcess]:
     with running_receiver(tmp_path, COMMITMENT_POLL_SECONDS="0.2") as process:
         yield process
         assert process.stop() == 0
-        assert process.other_output == []
+        assert "".join(process.other_output) == ""
 
 
 def test_the_request_is_stored_before_it_is_answered_and_the_report_comes_on_the_same_association(
@@ -55,7 +55,7 @@ def test_the_request_is_stored_before_it_is_answered_and_the_report_comes_on_the
         record = json.loads((receiver.folder / "commitments/requests/CT1-1.2.99.json").read_text())
         assert record["instances"] == [[CT_IMAGE_STORAGE, "1.2.3"], [CT_IMAGE_STORAGE, "1.2.4"]]
         assert (record["calling_ae_title"], record["called_ae_title"]) == ("CT1", "STORESCP")
-        decide(receiver.folder, "CT1-1.2.99", ["1.2.3"], {"1.2.4": 0x0110})
+        write_result(receiver.folder, "CT1-1.2.99", ["1.2.3"], {"1.2.4": 0x0110})
         reports.wait()
         wait_for(lambda: delivered(receiver.folder, "CT1-1.2.99"), 10, "delivered")
     assert reports.received == [("1.2.99", 2, ["1.2.3"], {"1.2.4": 0x0110})]
@@ -67,7 +67,7 @@ def test_several_requests_of_an_association_are_reported_one_after_the_other(rec
         for number in range(3):
             assert ask(association, f"1.2.{number}", [f"1.2.3.{number}"]) == 0
         for number in (2, 0, 1):
-            decide(receiver.folder, f"CT1-1.2.{number}", [f"1.2.3.{number}"])
+            write_result(receiver.folder, f"CT1-1.2.{number}", [f"1.2.3.{number}"])
         reports.wait(3)
     assert sorted(report[0] for report in reports.received) == ["1.2.0", "1.2.1", "1.2.2"]
     assert all(report[1] == 1 for report in reports.received)
@@ -81,11 +81,21 @@ def test_the_same_request_again_is_one_request_and_another_with_its_uid_fails(re
         assert ask(association, "1.2.99", ["1.2.5"]) == 0
         reports.wait()
         assert reports.received == [("1.2.99", 2, [], {"1.2.5": 0x0131})]
-        decide(receiver.folder, "CT1-1.2.99", ["1.2.3", "1.2.4"])
+        write_result(receiver.folder, "CT1-1.2.99", ["1.2.3", "1.2.4"])
         reports.wait(2)
         assert reports.received[1] == ("1.2.99", 1, ["1.2.3", "1.2.4"], {})
         wait_for(lambda: delivered(receiver.folder, "CT1-1.2.99"), 10, "delivered")
     assert len(reports.received) == 2
+
+
+def test_a_stop_while_a_result_is_awaited_leaves_it_to_others_and_says_nothing(tmp_path: Path) -> None:
+    for _ in range(3):
+        with running_receiver(tmp_path) as receiver:
+            with asking(receiver.port, Reports()) as association:
+                assert ask(association, "1.2.99", ["1.2.3"]) == 0
+                association.abort()
+            assert receiver.stop() == 0
+            assert "".join(receiver.other_output) == ""
 
 
 def test_a_device_that_has_gone_is_called_back_also_after_the_receiver_was_killed(tmp_path: Path) -> None:
@@ -96,7 +106,7 @@ def test_a_device_that_has_gone_is_called_back_also_after_the_receiver_was_kille
             with asking(receiver.port, reports) as association:
                 assert ask(association, "1.2.99", ["1.2.3"]) == 0
             os.kill(receiver.process.pid, signal.SIGKILL)
-        decide(tmp_path, "CT1-1.2.99", ["1.2.3"])
+        write_result(tmp_path, "CT1-1.2.99", ["1.2.3"])
         with running_receiver(tmp_path, **settings) as first, running_receiver(tmp_path, **settings) as second:
             reports.wait()
             wait_for(lambda: delivered(tmp_path, "CT1-1.2.99"), 10, "delivered")
@@ -123,7 +133,7 @@ def test_a_device_is_called_back_over_tls(tmp_path: Path) -> None:
         }
         with running_receiver(tmp_path) as plain, asking(plain.port, reports) as association:
             assert ask(association, "1.2.99", ["1.2.3"]) == 0
-        decide(tmp_path, "CT1-1.2.99", ["1.2.3"])
+        write_result(tmp_path, "CT1-1.2.99", ["1.2.3"])
         with running_receiver(tmp_path, **settings) as receiver:
             reports.wait()
             wait_for(lambda: delivered(tmp_path, "CT1-1.2.99"), 10, "delivered")
@@ -138,7 +148,7 @@ def test_a_device_without_an_address_and_one_that_cannot_be_reached_are_told_of(
         for title in ("CT1", "MR1"):
             with asking(receiver.port, Reports(), title) as association:
                 assert ask(association, "1.2.99", ["1.2.3"]) == 0
-            decide(tmp_path, f"{title}-1.2.99", ["1.2.3"])
+            write_result(tmp_path, f"{title}-1.2.99", ["1.2.3"])
         lines = receiver.await_message("commitment not delivered", 2)
         assert {line["calling_ae_title"] for line in lines} == {"CT1", "MR1"}
         time.sleep(0.5)  # further looks make no further lines
@@ -211,7 +221,7 @@ def test_orthanc_asks_and_is_called_back(tmp_path: Path) -> None:
         body = {"DicomInstances": [{"SOPClassUID": CT_IMAGE_STORAGE, "SOPInstanceUID": uid} for uid in ("1.2", "1.3")]}
         asked = http(f"{url}/modalities/receiver/storage-commitment", json.dumps(body).encode())
         transaction_uid = str(asked["ID"])
-        decide(receiver.folder, f"ORTHANC-{transaction_uid}", ["1.2"], {"1.3": 0x0112})
+        write_result(receiver.folder, f"ORTHANC-{transaction_uid}", ["1.2"], {"1.3": 0x0112})
         wait_for(lambda: http(f"{url}{asked['Path']}")["Status"] != "Pending", 30, "Orthanc's report")
         report = http(f"{url}{asked['Path']}")
         assert [entry["SOPInstanceUID"] for entry in report["Success"]] == ["1.2"]

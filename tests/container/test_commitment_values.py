@@ -1,7 +1,4 @@
-"""Requests and results survive being written down; data sets are what pydicom reads and writes.
-
-Covers commitment.py and commitment_data_sets.py.
-"""
+"""Requests and results survive being written down; covers commitment.py and commitment_data_sets.py."""
 
 import json
 from datetime import UTC, datetime, timedelta

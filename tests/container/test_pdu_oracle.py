@@ -1,4 +1,4 @@
-"""pynetdicom as oracle: it decodes what we encode, and we decode what it encodes."""
+"""pynetdicom decodes what we encode, and we what it encodes; covers pdu.py, acceptance.py and dimse.py."""
 
 from io import BytesIO
 

@@ -1,4 +1,4 @@
-"""What dcmtk, Orthanc or pynetdicom stores is stored here, byte for byte, under a safe key; covers ADR 11."""
+"""What dcmtk, Orthanc or pynetdicom stores is stored here (ADR 11); covers the table of interop's odd_objects.py."""
 
 import re
 from collections.abc import Iterator

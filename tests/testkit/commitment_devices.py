@@ -91,7 +91,7 @@ def listening(reports: Reports, title: str = "CT1", tls: ssl.SSLContext | None =
         server.shutdown()
 
 
-def decide(folder: Path, commitment: str, committed: list[str], failed: dict[str, int] | None = None) -> None:
+def write_result(folder: Path, commitment: str, committed: list[str], failed: dict[str, int] | None = None) -> None:
     """Write a result, as the importer does; the request has to be there."""
     wait_for((folder / f"commitments/requests/{commitment}.json").exists, 20, f"request {commitment}")
     record = {
