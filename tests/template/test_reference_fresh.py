@@ -47,4 +47,5 @@ def test_the_key_policy_can_be_pasted() -> None:
     policy = json.loads(block)
     assert policy == reference.key_policy("us-east-1", "123456789012")
     services = [s["Principal"].get("Service") for s in policy["Statement"]]
-    assert services == [None, "logs.us-east-1.amazonaws.com", "cloudwatch.amazonaws.com"]
+    names = ("logs.us-east-1", "cloudwatch", "medical-imaging")
+    assert services == [None, *(f"{name}.amazonaws.com" for name in names)]

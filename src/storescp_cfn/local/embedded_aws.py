@@ -65,13 +65,14 @@ def serve(port: int, healthimaging_port: int, region: str, ready_file: Path) -> 
     """Serve until SIGTERM."""
     from ministack import app
 
-    from storescp_cfn.local import condition_keys, embedded_healthimaging, missing_types
+    from storescp_cfn.local import condition_keys, customer_key, embedded_healthimaging, missing_types
     from storescp_cfn.local.ecs_credentials import EcsCredentials
     from storescp_cfn.local.service_sessions import open_session
 
     credentials = EcsCredentials(open_session)
     emulator = embedded_healthimaging.start(f"http://127.0.0.1:{port}", ACCOUNT, region, healthimaging_port)
     condition_keys.install()
+    customer_key.install()
     missing_types.register(
         lambda name: embedded_healthimaging.create_datastore(emulator, name),
         lambda datastore_id: embedded_healthimaging.delete_datastore(emulator, datastore_id),

@@ -27,6 +27,7 @@ from healthimaging_emulator.scheduler import Clock, Scheduler
 from healthimaging_emulator.server import EmulatorServer, Workers
 from healthimaging_emulator.service import HealthImaging
 from healthimaging_emulator.settings import Settings
+from storescp_cfn.local import customer_key
 from storescp_cfn.local.service_sessions import TrustDenied, open_session
 
 
@@ -50,7 +51,9 @@ def iam_authorizer(account: str, region: str) -> Callable[[str, str, str, Mappin
             service_context={name.lower(): value for name, value in context.items()},
             principal_keys=principal.keys,
         )
-        return bool(evaluate(evaluated, principal.policies, *principal.limits).decision == "Allow")
+        if evaluate(evaluated, principal.policies, *principal.limits).decision != "Allow":
+            return False
+        return customer_key.may_import(evaluated, principal.policies, principal.limits)
 
     return authorize
 

@@ -12,6 +12,9 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from storescp_cfn.local import customer_key
+from storescp_cfn.local.customer_key import require_service
+
 Properties = dict[str, Any]
 Created = tuple[str, dict[str, Any]]
 Create = Callable[[str, Properties, str], Created]
@@ -133,7 +136,12 @@ def datastore(
     from ministack.core.responses import get_account_id, get_region
 
     def create(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        key = properties.get("KmsKeyArn")
+        if key:
+            require_service(key, "medical-imaging.amazonaws.com", customer_key.ACTIONS_OF_DATASTORE, {})
         datastore_id = create_datastore(properties.get("DatastoreName", f"{stack_name}-{logical_id}"))
+        if key:
+            customer_key.KEY_OF_DATASTORE[datastore_id] = key
         arn = f"arn:aws:medical-imaging:{get_region()}:{get_account_id()}:datastore/{datastore_id}"
         return datastore_id, {"DatastoreId": datastore_id, "DatastoreArn": arn, "DatastoreStatus": "ACTIVE"}
 
@@ -161,6 +169,24 @@ def alarm() -> dict[str, Callable[..., Any]]:
     return {**known, "create": create, "delete": delete}
 
 
+def log_group() -> dict[str, Callable[..., Any]]:
+    """Handlers of `AWS::Logs::LogGroup`: ministack's own, once CloudWatch Logs may use the group's key."""
+    from ministack.core.responses import get_account_id, get_region
+    from ministack.services.cloudformation import provisioners
+
+    known = provisioners._RESOURCE_HANDLERS["AWS::Logs::LogGroup"]
+
+    def create(logical_id: str, properties: Properties, stack_name: str) -> Created:
+        if key := properties.get("KmsKeyId"):
+            arn = f"arn:aws:logs:{get_region()}:{get_account_id()}:log-group:{stack_name}-{logical_id}"
+            context = {"kms:EncryptionContext:aws:logs:arn": arn}
+            require_service(key, f"logs.{get_region()}.amazonaws.com", customer_key.ACTIONS_OF_LOGS, context)
+        created: Created = known["create"](logical_id, properties, stack_name)
+        return created
+
+    return {**known, "create": create}
+
+
 def register(create_datastore: Callable[[str], str], delete_datastore: Callable[[str], None]) -> None:
     """Add every missing type to the ministack of this process; one that ministack has learnt since is left to it."""
     from ministack.services.cloudformation import provisioners
@@ -175,5 +201,6 @@ def register(create_datastore: Callable[[str], str], delete_datastore: Callable[
         **{resource_type: recorded(resource_type) for resource_type in RECORDED_TYPES},
     }
     provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"] = alarm()
+    provisioners._RESOURCE_HANDLERS["AWS::Logs::LogGroup"] = log_group()
     for resource_type, handler in handlers.items():
         provisioners._RESOURCE_HANDLERS.setdefault(resource_type, handler)

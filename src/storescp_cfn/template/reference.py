@@ -317,6 +317,8 @@ def key_policy(region: str, account: str) -> Json:
             service_statement("EncryptLogs", f"logs.{region}.amazonaws.com", log_actions, logs),
             # SNS's guide gives this statement without a condition.
             service_statement("PublishAlarms", "cloudwatch.amazonaws.com", ["kms:Decrypt", "kms:GenerateDataKey*"]),
+            # HealthImaging's guide gives this one without a condition, too.
+            service_statement("KeepImages", "medical-imaging.amazonaws.com", ["kms:Decrypt", "kms:GenerateDataKey*"]),
         ],
     }
 
@@ -330,11 +332,14 @@ def key_page() -> str:
         "the importer's settings, the alarm topic and a new data store. The bucket of access logs keeps S3's own key, "
         "the only one that S3 delivers access logs with. The key must be in the stack's Region and stay enabled: "
         "without it, images can be neither stored nor imported, and devices are told so.",
-        "The key's policy must let the account's IAM policies decide, and let CloudWatch Logs and CloudWatch alarms "
-        "use the "
-        f"key. With your Region and account:\n\n```json\n{policy}\n```",
-        "Whoever launches the stack needs `kms:CreateGrant`, `kms:DescribeKey`, `kms:Decrypt`, `kms:GenerateDataKey` "
-        "and `kms:Encrypt` on the key: DynamoDB, Lambda and HealthImaging take grants in their name.",
+        "The key's policy must let the account's IAM policies decide, and let CloudWatch Logs, CloudWatch alarms "
+        f"and HealthImaging use the key. With your Region and account:\n\n```json\n{policy}\n```",
+        "HealthImaging, Amazon S3 and DynamoDB use the key in the name of the stack's own roles, which have what they "
+        "need for it. The role that imports needs `kms:DescribeKey`, `kms:GenerateDataKey`, `kms:Decrypt` and "
+        "`kms:ReEncrypt*` through HealthImaging.",
+        "Whoever launches the stack needs `kms:CreateGrant`, `kms:RetireGrant`, `kms:DescribeKey`, `kms:Decrypt`, "
+        "`kms:GenerateDataKey` and `kms:Encrypt` on the key: DynamoDB, Lambda and HealthImaging take grants "
+        "in their name.",
         "A data store's key is fixed when it is made. Giving or changing `KmsKeyARN` later makes a new, empty data "
         "store; the old one stays, with its images, and is no longer imported into. To keep it, give its id as "
         "`DatastoreID`.",
