@@ -21,6 +21,7 @@ from storescp.listeners import (
     raise_descriptor_limit,
 )
 from storescp.log import Log
+from storescp.metrics import Metrics
 from storescp.product_code import built_in_product_code
 from storescp.registry import WorkerReport
 from storescp.settings import SettingError, Settings, read_settings
@@ -28,6 +29,7 @@ from storescp.slots import SharedCounts, Slots
 from storescp.store import open_store, prepare_folder
 from storescp.supervisor import Supervisor
 from storescp.tls import device_context, server_context
+from storescp.traces import PeerLog
 from storescp.worker import StoreFactory, serve
 
 EXIT_FAILURE = 1
@@ -85,14 +87,15 @@ def run(
     def serve_worker(worker: int, control: socket.socket | None) -> None:
         slots = Slots(settings.maximum_associations, associations, worker)
         report = WorkerReport(worker, closed)
+        traces = PeerLog(log, Metrics(settings.stack_name))
         listener: Listener
         if tls is None:
             opener = PlainOpener()
             listener = WorkerInbox(control, opener) if control else PlainListener(dicom, opener, log)
         else:
-            handshaker = TlsHandshaker(tls, settings.artim_timeout, log, report.connection_closed)
+            handshaker = TlsHandshaker(tls, settings.artim_timeout, traces, report.connection_closed)
             listener = WorkerInbox(control, handshaker) if control else TlsListener(dicom, handshaker, log)
-        uvloop.run(serve(settings, os.environ, listener, health, slots, report, store_factory))
+        uvloop.run(serve(settings, os.environ, listener, health, slots, report, log, traces, store_factory))
 
     if settings.workers == 1:
         # PID 1 of a container is given orphans, and we have no children of our own: the kernel reaps them for us.

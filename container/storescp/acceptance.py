@@ -53,11 +53,17 @@ class Policy:
     calling_ae_titles: frozenset[str]
     sop_classes: frozenset[str]
     maximum_pdu_size: int
+    require_certificate_ae_title: bool = False
 
 
-def answer(request: AssociateRequest, policy: Policy) -> AssociateAccept | AssociateReject:
-    """Accept or reject an association; the limit on their number is the caller's business."""
-    rejection = _rejection(request, policy)
+def answer(
+    request: AssociateRequest, policy: Policy, certificate_titles: frozenset[str] = frozenset()
+) -> AssociateAccept | AssociateReject:
+    """Accept or reject an association; the limit on their number is the caller's business.
+
+    `certificate_titles`: the AE titles that the requestor's certificate names.
+    """
+    rejection = _rejection(request, policy, certificate_titles)
     if rejection is not None:
         return rejection
     window = request.operations_window
@@ -78,7 +84,7 @@ def operations_granted(request: AssociateRequest) -> int:
     return min(request.operations_window[0] or MAXIMUM_OPERATIONS, MAXIMUM_OPERATIONS)
 
 
-def _rejection(request: AssociateRequest, policy: Policy) -> AssociateReject | None:
+def _rejection(request: AssociateRequest, policy: Policy, certificate_titles: frozenset[str]) -> AssociateReject | None:
     if not request.protocol_version & 1:
         return PROTOCOL_VERSION_NOT_SUPPORTED
     if request.application_context != APPLICATION_CONTEXT:
@@ -86,6 +92,8 @@ def _rejection(request: AssociateRequest, policy: Policy) -> AssociateReject | N
     if policy.require_called_ae_title and request.called_ae_title != policy.ae_title:
         return CALLED_AE_TITLE_NOT_RECOGNIZED
     if policy.calling_ae_titles and request.calling_ae_title not in policy.calling_ae_titles:
+        return CALLING_AE_TITLE_NOT_RECOGNIZED
+    if policy.require_certificate_ae_title and request.calling_ae_title not in certificate_titles:
         return CALLING_AE_TITLE_NOT_RECOGNIZED
     if not request.contexts:
         return NO_REASON_GIVEN

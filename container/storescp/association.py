@@ -17,6 +17,7 @@ from storescp.pdu import AssociateReject, AssociateRequest
 from storescp.registry import Registry
 from storescp.settings import Settings
 from storescp.state_table import State
+from storescp.tls import certificate_titles
 from storescp.transport import Transport
 from storescp.upper_layer import (
     Aborted,
@@ -203,11 +204,14 @@ class Association:
             self._transport.abort()  # AA-3: there is nobody left to read what we may still have to send
         elif isinstance(indication, Violation):
             self._send_final_pdu(indication.answer)
+            if self._established is None:
+                self._acceptor.registry.malformed(self, indication.message)
             self._end(f"aborted: {indication.message}")
 
     def _on_request(self, request: AssociateRequest) -> None:
         acceptor = self._acceptor
-        decision = answer(request, acceptor.policy)
+        titles = certificate_titles(self._transport.peer_certificate)
+        decision = answer(request, acceptor.policy, titles)
         if not isinstance(decision, AssociateReject) and not self._take_slot(request):
             decision = LOCAL_LIMIT_EXCEEDED
         if isinstance(decision, AssociateReject):

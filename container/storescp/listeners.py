@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from storescp.log import Log
 from storescp.tls import failure_reason
+from storescp.traces import HANDSHAKE_FAILED
 
 ConnectionHandler = Callable[[socket.socket], None]
 _BACKLOG: Final = 1024
@@ -91,9 +92,9 @@ class TlsHandshaker:
         except (ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):  # as a load balancer's probe does
             self._log.debug("connection closed before the TLS handshake", peer=peer)
         except TimeoutError:
-            self._log.warning("TLS handshake failed", peer=peer, reason=f"it took more than {self._seconds:g} seconds")
+            self._log.warning(HANDSHAKE_FAILED, peer=peer, reason=f"it took more than {self._seconds:g} seconds")
         except OSError as error:  # ssl.SSLError is one
-            self._log.warning("TLS handshake failed", peer=peer, reason=failure_reason(error))
+            self._log.warning(HANDSHAKE_FAILED, peer=peer, reason=failure_reason(error))
         finally:
             if not is_served:
                 secured.close()

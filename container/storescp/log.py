@@ -171,6 +171,7 @@ class Log:
     """Writes lines of at least one level."""
 
     def __init__(self, level: str = "INFO", writer: LineWriter = STANDARD_OUTPUT) -> None:
+        self.level = level
         self.writer = writer
         self._least = LEVELS[level]
 

@@ -29,6 +29,8 @@ METRICS: Final = {
     "RejectionsCalledAETitleNotRecognized": "Count",
     "RejectionsCallingAETitleNotRecognized": "Count",
     "RejectionsOther": "Count",
+    "ConnectionsMalformed": "Count",
+    "TlsHandshakesFailed": "Count",
     "InstancesRepeated": "Count",
     "BatchesClosed": "Count",
     "ObjectsLate": "Count",

@@ -10,6 +10,7 @@ from storescp.pdu import AssociateRequest
 from storescp.settings import Settings
 from storescp.shares import RejectionRate, Shares, share_of
 from storescp.slots import SharedCounts, Slots
+from storescp.traces import ASSOCIATION_REJECTED, CONNECTION_MALFORMED
 
 _MAXIMUM_CONNECTIONS: Final = 4096  # without an association: not yet, or no longer
 _DESCRIPTORS_APART: Final = 512  # for uploads and ourselves
@@ -144,13 +145,17 @@ class Registry:
         self._lingering[connection] = None
         self._metrics.rejected(reason)
         self._log.warning(
-            "association rejected",
+            ASSOCIATION_REJECTED,
             reason=reason,
             peer=connection.peer,
             calling_ae_title=request.calling_ae_title,
             called_ae_title=request.called_ae_title,
         )
         return not self._rejections.is_exceeded(connection.host, monotonic_now)
+
+    def malformed(self, connection: Connection, reason: str) -> None:
+        """Take note that a connection began with what is no valid request for an association."""
+        self._log.warning(CONNECTION_MALFORMED, peer=connection.peer, reason=reason)
 
     def ended(self, connection: Connection, was_released: bool) -> None:
         """Take note that an association is over, though its connection may not be."""

@@ -67,6 +67,12 @@ VARIABLES: Final = (
         "TLS_CLIENT_CA", "", "PEM text or a PEM file's path", "who signs client certificates; none: not asked for"
     ),
     Variable(
+        "REQUIRE_CERTIFICATE_AE_TITLE",
+        "false",
+        "true or false; true needs TLS_CLIENT_CA",
+        "whether the calling AE title must be one that the client certificate names",
+    ),
+    Variable(
         "COMMITMENT_DEVICES",
         "",
         "AE title=host:port or AE title=tls://host:port, comma between them",
@@ -115,6 +121,7 @@ class Settings:
     tls_certificate: str
     tls_private_key: str
     tls_client_ca: str
+    require_certificate_ae_title: bool
     commitment_devices: Mapping[str, DeviceAddress]
     commitment_timeout_hours: float
     commitment_poll_seconds: float
@@ -155,9 +162,10 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         workers=workers,
         stop_seconds=reader.seconds("STOP_SECONDS", 1, 86400),
         stack_name=reader.text("STACK_NAME"),
-        tls_certificate=reader.text("TLS_CERTIFICATE"),
-        tls_private_key=reader.text("TLS_PRIVATE_KEY"),
-        tls_client_ca=reader.text("TLS_CLIENT_CA"),
+        tls_certificate=reader.not_empty("TLS_CERTIFICATE"),
+        tls_private_key=reader.not_empty("TLS_PRIVATE_KEY"),
+        tls_client_ca=reader.not_empty("TLS_CLIENT_CA"),
+        require_certificate_ae_title=reader.boolean("REQUIRE_CERTIFICATE_AE_TITLE"),
         commitment_devices=reader.devices("COMMITMENT_DEVICES"),
         commitment_timeout_hours=reader.seconds("COMMITMENT_TIMEOUT_HOURS", 0.01, 720),
         commitment_poll_seconds=reader.seconds("COMMITMENT_POLL_SECONDS", 0.1, 3600),
@@ -166,6 +174,8 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
     )
     if not settings.dicom_bucket and not settings.storage_dir:
         raise reader.refusal("STORAGE_DIR")
+    if settings.require_certificate_ae_title and not settings.tls_client_ca:
+        raise reader.refusal("REQUIRE_CERTIFICATE_AE_TITLE")
     return settings
 
 
@@ -177,6 +187,12 @@ class _Reader:
 
     def text(self, name: str) -> str:
         return self._environment.get(name, "").strip() or _BY_NAME[name].default
+
+    def not_empty(self, name: str) -> str:
+        """A value that must say something where it is named: an empty secret must not open a port to everybody."""
+        if name in self._environment and not self._environment[name].strip():
+            raise self.refusal(name)
+        return self.text(name)
 
     def refusal(self, name: str) -> SettingError:
         return SettingError(f"{name}={self.text(name)!r} is not allowed: it must be {_BY_NAME[name].allowed}")
@@ -240,4 +256,8 @@ class _Reader:
         return self.matching(name, re.compile(r"https?://[^\s/]+.*"))
 
     def _list(self, name: str) -> list[str]:
-        return [part.strip() for part in self.text(name).split(",") if part.strip()]
+        """The parts of a list; one that is there and has none, as commas or spaces alone, is refused, not ignored."""
+        parts = [part.strip() for part in self.text(name).split(",") if part.strip()]
+        if not parts and self._environment.get(name):
+            raise self.refusal(name)
+        return parts

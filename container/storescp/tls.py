@@ -3,14 +3,16 @@
 import contextlib
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import unquote
 
 from storescp.settings import SettingError, Settings
 
 # Forward secrecy and authenticated encryption only (RFC 9325 section 4.2); TLS 1.3 has nothing else.
 TLS_1_2_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"
+_TITLE_URI: Final = "dicom:"
 _PEM: Final = "-----BEGIN "
 _REASONS: Final = {
     "WRONG_VERSION_NUMBER": "the sender does not speak TLS",
@@ -136,3 +138,18 @@ def failure_reason(error: OSError) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return _REASONS.get(error.reason, error.reason.replace("_", " ").lower())
     return str(error)
+
+
+def certificate_titles(certificate: Mapping[str, Any]) -> frozenset[str]:
+    """The AE titles that a client certificate names: common name, DNS names, and URIs `dicom:<AE title>`.
+
+    `certificate` is what `ssl.SSLSocket.getpeercert` returns. Names are taken as they are, DNS names in
+    capitals as well.
+    """
+    names = [value for part in certificate.get("subject", ()) for kind, value in part if kind == "commonName"]
+    for kind, value in certificate.get("subjectAltName", ()):
+        if kind == "DNS":
+            names += [value, value.upper()]  # DNS names are written in small letters, AE titles in capitals
+        elif kind == "URI" and value.startswith(_TITLE_URI):
+            names.append(unquote(value.removeprefix(_TITLE_URI)))
+    return frozenset(names)

@@ -11,7 +11,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 _QUICKACK: Final = getattr(socket, "TCP_QUICKACK", None)  # Linux
 _NOT_NOW: Final = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -99,6 +99,11 @@ class Transport:
             self.peer_address = (str(host), int(port))
         except OSError:  # it has gone already, which the first read will show
             self.peer_address = ("", 0)
+
+    @property
+    def peer_certificate(self) -> dict[str, Any]:
+        """The peer's verified certificate as `ssl.SSLSocket.getpeercert` has it; empty if there is none."""
+        return (self._socket.getpeercert() or {}) if isinstance(self._socket, ssl.SSLSocket) else {}
 
     def start(self, owner: Owner) -> None:
         """Begin to read."""

@@ -77,6 +77,8 @@ class Violation(NamedTuple):
 Indication = AssociateRequested | Fragment | ReleaseRequested | Aborted | Violation
 
 _KNOWN: Final = frozenset(PduType)
+# What other protocols begin with, for whoever reads the log.
+_FOREIGN: Final = {0x16: ": the sender speaks TLS, this port does not", **dict.fromkeys(b"DGHOP", ": it is HTTP")}
 _LENGTHS: Final = {
     PduType.A_ASSOCIATE_RQ: range(MAXIMUM_ASSOCIATE_REQUEST_LENGTH + 1),
     PduType.A_RELEASE_RQ: range(MAXIMUM_RELEASE_REQUEST_LENGTH + 1),
@@ -285,7 +287,8 @@ class UpperLayer:
     def _take_pdu_header(self, unit: bytes) -> None:
         pdu_type, length = PDU_HEADER.unpack(unit)
         if pdu_type not in _KNOWN:
-            raise PduError(f"PDU type {pdu_type:#04x} is not known", AbortReason.UNRECOGNIZED_PDU)
+            message = f"PDU type {pdu_type:#04x} is not known{_FOREIGN.get(pdu_type, '')}"
+            raise PduError(message, AbortReason.UNRECOGNIZED_PDU)
         if TRANSITIONS[EVENT_OF_PDU[PduType(pdu_type)], self.state].action in VIOLATIONS:
             raise UnexpectedPdu(PduType(pdu_type), self.state)
         if pdu_type == PduType.P_DATA_TF:

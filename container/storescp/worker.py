@@ -20,7 +20,6 @@ from storescp.listeners import Listener
 from storescp.log import Log
 from storescp.manifests import ManifestWriter
 from storescp.memory import READ_BYTES, Memory, MemoryPlan, plan_memory
-from storescp.metrics import Metrics
 from storescp.operations import StorageOperations
 from storescp.protection import protect
 from storescp.registry import Registry, WorkerReport
@@ -28,6 +27,7 @@ from storescp.settings import MIB, Settings
 from storescp.slots import Slots
 from storescp.store import Store, open_store
 from storescp.tls import device_context
+from storescp.traces import PeerLog
 from storescp.transport import HangupWatcher, Transport
 
 _LOOK_SECONDS: Final = 0.025  # while stopping, between two looks at what is left
@@ -44,19 +44,21 @@ StoreFactory = Callable[[Settings, Mapping[str, str]], Store]
 class Worker:
     """The parts of a process, and the clock that keeps them going."""
 
-    def __init__(self, settings: Settings, store: Store, slots: Slots, report: WorkerReport, log: Log) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, slots: Slots, report: WorkerReport, log: Log, traces: PeerLog
+    ) -> None:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._store = store
         self._slots = slots
         self._report = report
         self._log = log
-        self._metrics = Metrics(settings.stack_name)
+        self._metrics = traces.metrics_counted
         self._process_id = os.urandom(4).hex()
         self._batches = Batches(_limits(settings), self._process_id)
         self._memory = Memory(_memory_plan(settings), self._loop.call_soon)
         self._manifests = ManifestWriter(store, self._metrics, log)
-        self._registry = Registry(settings, self._memory.plan.pending_bytes, slots, report, self._metrics, log)
+        self._registry = Registry(settings, self._memory.plan.pending_bytes, slots, report, self._metrics, traces)
         self._storage = StorageService(store, self._batches, self._metrics, log)
         self._commitments = CommitmentService(
             store, self._metrics, log, self._process_id, settings.commitment_timeout_hours
@@ -182,6 +184,7 @@ def _policy(settings: Settings) -> Policy:
         calling_ae_titles=settings.require_calling_ae_title,
         sop_classes=settings.supported_sop_class_uids,
         maximum_pdu_size=settings.maximum_pdu_size,
+        require_certificate_ae_title=settings.require_certificate_ae_title,
     )
 
 
@@ -210,13 +213,14 @@ async def serve(
     health_socket: socket.socket,
     slots: Slots,
     report: WorkerReport,
+    log: Log,
+    traces: PeerLog,
     store_factory: StoreFactory = open_store,
 ) -> None:
     """Serve in this process until SIGTERM or SIGINT, or until the supervisor is gone."""
     loop = asyncio.get_running_loop()
-    log = Log(settings.log_level)
     log.writer.flush_by(loop.call_later)
-    worker = Worker(settings, store_factory(settings, environment), slots, report, log)
+    worker = Worker(settings, store_factory(settings, environment), slots, report, log, traces)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)

@@ -22,6 +22,17 @@ BAD = [
     ("REQUIRE_CALLED_AE_TITLE", "yes"),
     ("REQUIRE_CALLING_AE_TITLE", "CT1,SEVENTEEN CHARS!!"),
     ("SUPPORTED_SOP_CLASS_UIDS", "CTImageStorage"),
+    # restrictions that are named and say nothing
+    ("REQUIRE_CALLING_AE_TITLE", ","),
+    ("REQUIRE_CALLING_AE_TITLE", " , ,, "),
+    ("REQUIRE_CALLING_AE_TITLE", " "),
+    ("SUPPORTED_SOP_CLASS_UIDS", ",,"),
+    ("TLS_CERTIFICATE", ""),
+    ("TLS_PRIVATE_KEY", " "),
+    ("TLS_CLIENT_CA", ""),
+    ("TLS_CLIENT_CA", "\n"),
+    ("REQUIRE_CERTIFICATE_AE_TITLE", "true"),
+    ("REQUIRE_CERTIFICATE_AE_TITLE", "maybe"),
     ("MAXIMUM_ASSOCIATIONS", "0"),
     ("MAXIMUM_PDU_SIZE", "100"),
     ("DIMSE_TIMEOUT", "0"),
@@ -46,7 +57,7 @@ def test_a_bad_value_is_refused_in_one_sentence(name: str, value: str) -> None:
         read_settings({name: value}, cores=1)
     [line] = str(refused.value).splitlines()
     allowed = next(variable.allowed for variable in VARIABLES if variable.name == name)
-    assert line == f"{name}={value!r} is not allowed: it must be {allowed}"
+    assert line == f"{name}={value.strip()!r} is not allowed: it must be {allowed}"
 
 
 def test_defaults_are_what_the_design_says() -> None:
