@@ -25,10 +25,10 @@ _MAXIMUM_PEERS: Final = 1024
 
 @dataclass(slots=True)
 class _Minute:
-    """What was told of an address since `began`, and how many warnings were not."""
+    """The reasons that were told of an address since `began`, and how many warnings were not told."""
 
     began: float
-    told: set[tuple[str, str]] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
     untold: int = 0
 
 
@@ -39,31 +39,32 @@ class PeerLog(Log):
         super().__init__(log.level, log.writer)
         self.metrics_counted = metrics
         self._monotonic = monotonic
-        self._minutes: dict[str, _Minute] = {}  # by address; "" is all that there is no room for
+        self._minutes: dict[tuple[str, str], _Minute] = {}  # by message and address; "" is all without room
 
     def warning(self, message: str, **fields: Any) -> None:
         """Count the message, and write it unless one like it was written for the address of `peer` a moment ago."""
         metric = METRIC_OF_MESSAGE.get(message)
         if metric is not None:
             self.metrics_counted.count(metric)
-        minute, untold = self._minute_of(str(fields.get("peer", "")).rpartition(":")[0], self._monotonic())
-        trace = (message, str(fields.get("reason", "")))
-        if trace in minute.told or len(minute.told) >= _LINES_PER_PEER:
+        address, reason = str(fields.get("peer", "")).rpartition(":")[0], str(fields.get("reason", ""))
+        minute, untold = self._minute_of(message, address, self._monotonic())
+        if reason in minute.told or len(minute.told) >= _LINES_PER_PEER:
             minute.untold += 1
             return
-        minute.told.add(trace)
+        minute.told.add(reason)
         super().warning(message, **fields, **({"not_logged_before": untold} if untold else {}))
 
-    def _minute_of(self, address: str, monotonic_now: float) -> tuple[_Minute, int]:
+    def _minute_of(self, message: str, address: str, monotonic_now: float) -> tuple[_Minute, int]:
         """Return what was told of an address lately; if that begins anew, how much was not told before."""
-        if address not in self._minutes and len(self._minutes) >= _MAXIMUM_PEERS:
+        key = (message, address)
+        if key not in self._minutes and len(self._minutes) >= _MAXIMUM_PEERS:
             self._minutes = {
                 known: minute for known, minute in self._minutes.items() if monotonic_now - minute.began < _SECONDS
             }
             if len(self._minutes) >= _MAXIMUM_PEERS:
-                address = ""
-        minute = self._minutes.get(address)
+                key = (message, "")
+        minute = self._minutes.get(key)
         if minute is not None and monotonic_now - minute.began < _SECONDS:
             return minute, 0
-        self._minutes[address] = _Minute(monotonic_now)
-        return self._minutes[address], minute.untold if minute is not None else 0
+        self._minutes[key] = _Minute(monotonic_now)
+        return self._minutes[key], minute.untold if minute is not None else 0
