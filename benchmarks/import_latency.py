@@ -22,7 +22,8 @@ from import_lambda.reconcile import reconcile
 from storescp.batches import Batch, Batches, Contributor, Instance, Limits
 from storescp.settings import read_settings
 from tests.testkit.import_scenarios import close_batch
-from tests.testkit.memory_aws import LANDING, SETTINGS, MemoryAws, World
+from tests.testkit.memory_aws import MemoryAws
+from tests.testkit.memory_world import LANDING, SETTINGS, World
 
 DOORBELL_SECONDS = 1.0  # from an event to the function's first call
 CALL_SECONDS = 0.03  # each of its calls
@@ -51,7 +52,7 @@ def instance_key(batch: str, number: int) -> str:
 
 
 def one_job_a_batch(stored_at: list[float], associations: int, job_seconds: float) -> Outcome:
-    """Receiver's batches, doorbells, importer; each association is released after its last image."""
+    """Receiver's batches, wake-ups, importer; each association is released after its last image."""
     world = a_world(job_seconds)
     begun = world.time
     limits = read_settings({}, cores=2)

@@ -32,7 +32,8 @@ from import_lambda.errors import error_of
 from import_lambda.ledger import FINAL_STATES
 from import_lambda.reconcile import reconcile
 from tests.testkit.import_scenarios import batch_id, close_batch
-from tests.testkit.memory_aws import LANDING, RESULTS, SETTINGS, START, KilledError, MemoryAws, MemoryJob, World
+from tests.testkit.memory_aws import KilledError, MemoryAws
+from tests.testkit.memory_world import LANDING, RESULTS, SETTINGS, START, MemoryJob, World
 
 IMAGES_PER_STUDY = 300
 CALL_SECONDS = 0.03
@@ -168,14 +169,14 @@ class Year:
             self.totals["orphans"] += 1
             return
         close_batch(world, batch, len(bodies), world.time)
-        self.ring()
+        self.wake_up()
 
     def job_ended(self, job: MemoryJob) -> None:
         batch = job.input_prefix.split("/")[1]
         self.delays.append(job.ends_at - self.stored_at.get(batch, job.ends_at))
-        self.ring()
+        self.wake_up()
 
-    def ring(self) -> None:
+    def wake_up(self) -> None:
         if self.draw.random() >= LOST_EVENTS:
             self.at(self.world.time + 1, self.wake)
 

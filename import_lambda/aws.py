@@ -8,12 +8,20 @@ from import_lambda.errors import AwsError
 
 
 class ListedObject(NamedTuple):
-    """An object as a listing shows it."""
+    """An object as a listing shows it; `modified` in epoch seconds of S3's clock."""
 
     key: str
     bytes: int
     etag: str
     modified: float
+
+
+class Page(NamedTuple):
+    """At most 1,000 entries of a listing. `next_after`: where to go on; empty if there is no more."""
+
+    objects: list[ListedObject]
+    folders: list[str]
+    next_after: str
 
 
 class Job(NamedTuple):
@@ -51,20 +59,24 @@ class Aws(Protocol):
 
     def now(self) -> float: ...
     def sleep(self, seconds: float) -> None: ...
-    def list_objects(self, bucket: str, prefix: str) -> list[ListedObject]: ...
-    def list_folders(self, bucket: str, prefix: str) -> tuple[list[str], list[ListedObject]]: ...
+    def list_objects(self, bucket: str, prefix: str) -> list[ListedObject]:
+        """Return the objects below a prefix by key: at most MAX_LISTED_OBJECTS, the first ones."""
+
+    def list_page(self, bucket: str, prefix: str, start_after: str = "", delimiter: str = "") -> Page: ...
     def read(self, bucket: str, key: str) -> bytes:
         """Return an object's bytes.
 
         Raises Missing: there is none.
         """
 
-    def write(self, bucket: str, key: str, body: bytes) -> None: ...
+    def write(self, bucket: str, bodies: list[tuple[str, bytes]]) -> None:
+        """Write each body to its key."""
+
     def copy(self, bucket: str, pairs: list[tuple[ListedObject, str]]) -> list[ListedObject]:
         """Copy each object to its key if it still is the one that was listed; return those that were copied."""
 
     def delete(self, bucket: str, listed: list[ListedObject]) -> None:
-        """Delete those objects that still are the ones that were listed."""
+        """Delete those objects, at most 1,000, that still are the ones that were listed."""
 
     def get_item(self, pk: str, sk: str) -> Item | None: ...
     def query(self, pk: str, sk_prefix: str) -> list[Item]: ...
@@ -74,6 +86,9 @@ class Aws(Protocol):
 
         Raises Conflict: there is one for which it does not hold.
         """
+
+    def create_items(self, items: list[Item]) -> list[Item]:
+        """Write each item if there is none; return those that were not written."""
 
     def start_job(self, name: str, input_uri: str, output_uri: str) -> Job: ...
     def get_job(self, job_id: str) -> Job: ...

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from import_lambda.applying import apply, keep_to_batch
+from import_lambda.applying import apply
 from import_lambda.aws import ImageSet, ListedObject, Series
+from import_lambda.containing import keep_to_batch
 from import_lambda.decisions import Decision, Finish, LeaveFastPath
 from import_lambda.errors import AwsError
 from import_lambda.keys import epoch
@@ -93,7 +94,7 @@ def settle_sent(run: Run, sent: Sent, search: Search, settled: list[str]) -> Non
     if lines:
         key = f"jobs/{sent.batch.batch}/stored-{sent.batch.stores_started}.ndjson"
         body = "".join(json.dumps(line) + "\n" for line in lines.values())
-        run.aws.write(run.settings.results_bucket, key, body.encode())
+        run.aws.write(run.settings.results_bucket, [(key, body.encode())])
         run.delete(confirmed)
     log("INFO", "batch sent", batch=sent.batch.batch, stored=len(confirmed), by_job=len(sent.objects) - len(confirmed))
     if confirmed and sent.batch.last_stored_at:

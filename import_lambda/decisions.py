@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from import_lambda.aws import Job
+from import_lambda.aws import Job, ListedObject
+
+
+class Case(NamedTuple):
+    """An object that goes to quarantine/, and why. `is_permanent`: retrying it as it is cannot help."""
+
+    listed: ListedObject
+    kind: str
+    reason: str
+    is_permanent: bool = True
+    job_id: str = ""
+
+
+WARNED = "Warned"  # kind of what HealthImaging has, but may not give back whole: it is no refusal
 
 
 @dataclass(frozen=True)
@@ -21,10 +35,26 @@ class Postpone:
 
 
 @dataclass(frozen=True)
+class Delay:
+    """The call for this batch fails although AWS works: the others first, this one in a while. Not alarmed."""
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """Move these objects to quarantine/: write that down before the first is touched."""
+
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True)
 class Intend:
-    """A job is to be started: write that down before the call. `bytes`: of the objects of the job."""
+    """A job is to be started: write that down before the call.
+
+    `bytes`: of the objects of the job; `listed_until`: epoch seconds at which the newest of them was stored.
+    """
 
     bytes: int
+    listed_until: float
 
 
 @dataclass(frozen=True)
@@ -46,6 +76,16 @@ class Split:
     """Divide the batch: these keys go on in two batches of their own."""
 
     keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Move what this batch has in earlier ones to a batch of its own."""
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What was elsewhere has been moved: the batch goes on with its own objects."""
 
 
 @dataclass(frozen=True)
@@ -78,4 +118,20 @@ class LeaveFastPath:
     """StoreDICOM has done what it could: what is left goes by job."""
 
 
-Decision = Wait | Postpone | Intend | Follow | Retry | Split | Finish | Close | Reopen | Send | LeaveFastPath
+Decision = (
+    Wait
+    | Postpone
+    | Delay
+    | Quarantine
+    | Intend
+    | Follow
+    | Retry
+    | Split
+    | Gather
+    | Gathered
+    | Send
+    | LeaveFastPath
+    | Finish
+    | Close
+    | Reopen
+)

@@ -40,10 +40,20 @@ class OutOfTime(Exception):
 
 
 # What unreadable facts can cause in code that trusts them; whatever it is, it must stay with its own batch.
-MALFORMED_DATA_ERRORS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Malformed)
+MALFORMED_DATA_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    Malformed,
+)
 
 RETRIED_CODES = frozenset(
     {
+        "ConditionalRequestConflict",
         "ConflictException",
         "InternalError",
         "InternalServerError",
@@ -52,12 +62,14 @@ RETRIED_CODES = frozenset(
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "RequestTimeout",
+        "RequestTimeoutException",
         "ServiceQuotaExceededException",
         "ServiceUnavailable",
         "SlowDown",
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
+        "TransactionConflictException",
     }
 )
 

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-from import_lambda.applying import apply, keep_to_batch
+from import_lambda.applying import apply
 from import_lambda.aws import ListedObject, StoreAnswer
 from import_lambda.confirming import Sent, confirm, name_of, series_of, sop_of
+from import_lambda.containing import keep_to_batch
 from import_lambda.decisions import Send
 from import_lambda.errors import AwsError, Refused, TryLater
 from import_lambda.keys import epoch
@@ -56,7 +57,7 @@ def recover(run: Run) -> None:
 
 def take_over(run: Run, batch: Batch) -> None:
     """Claim a batch whose answers are lost."""
-    objects = importable_objects(run, batch)
+    objects = importable_objects(run, batch) or []
     claim(run, batch, objects)
     run.sent[batch.batch].lost |= {listed.key for listed in objects}
 
@@ -86,14 +87,14 @@ def candidates(run: Run) -> Iterator[tuple[Batch, list[ListedObject]]]:
 
 def list_into(run: Run, batch: Batch, objects: list[ListedObject]) -> None:
     """Add the objects of a batch to a list."""
-    objects += importable_objects(run, batch)
+    objects += importable_objects(run, batch) or []
 
 
 def may_be_sent(run: Run, batch: Batch) -> bool:
     """Say whether a batch may go this way: new, whole, and not known to be too large."""
     return (
         batch.state == CLOSED
-        and not (batch.fast_state or batch.jobs_started or batch.parent)
+        and not (batch.fast_state or batch.jobs_started or batch.parent or batch.pending or batch.elsewhere)
         and batch.batch not in run.by_job
         and batch.expected <= run.settings.fast_max_instances
         and run.is_due(batch)

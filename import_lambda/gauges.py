@@ -23,6 +23,7 @@ def run_metrics(run: Run) -> dict[str, float | list[float]]:
     values["BatchesImporting"] = states[IMPORTING]
     values["InstancesMissing"] = sum(batch.missing for batch in open_batches if batch.state == INCOMPLETE)
     values["OldestUnsettledBatchSeconds"] = max(0, round(run.aws.now() - min(since))) if since else 0
+    values["OldestOrphanSeconds"] = max(0, round(run.aws.now() - run.oldest_orphan_at)) if run.oldest_orphan_at else 0
     values.pop("SecondsToImageSet")
     if run.seconds_to_image_set:
         values["SecondsToImageSet"] = [round(one, 3) for one in run.seconds_to_image_set[:100]]

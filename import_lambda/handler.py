@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from import_lambda.boto3_aws import Boto3Aws
@@ -23,7 +24,11 @@ def handler(event: Any, context: Any) -> dict[str, float | list[float]] | None:
         raise
     aws = Boto3Aws(settings)
     deadline = aws.now() + max(1.0, context.get_remaining_time_in_millis() / 1000 - SPARE_SECONDS)
-    values = reconcile(aws, settings, deadline)
-    if values is not None:
+
+    def emit(values: Mapping[str, float | list[float]]) -> None:
         print_metrics(settings, aws.now(), values)
+
+    values = reconcile(aws, settings, deadline, emit)
+    if values is not None:
+        emit(values)
     return values

@@ -54,7 +54,20 @@ def job_name(batch_id: str, number: int) -> str:
 
 
 def quarantine_key(key: str) -> str:
-    """Return where an object goes that will not be imported: its key below quarantine/ instead of incoming/."""
-    target = "quarantine/" + key.removeprefix("incoming/")
-    fits = len(target.encode()) <= 1_000  # of S3's 1,024 bytes, with the reason's suffix
-    return target if fits else f"quarantine/long-keys/{hashlib.sha256(key.encode()).hexdigest()}"
+    """Return where an instance goes that will not be imported, or whose original is kept: its key below quarantine/."""
+    return f"quarantine/{key.partition('/')[2]}"
+
+
+def unrecognized_name(key: str, etag: str) -> str:
+    """Return the name below quarantine/unrecognized/ of an object that no receiver wrote: two objects never meet."""
+    return hashlib.sha256(f"{key}\0{etag}".encode()).hexdigest()[:32]
+
+
+def rest_of(key: str) -> str:
+    """Return <study>/<series>/<sop>, by which an instance is the same one in each part of a batch that was split."""
+    return key.split("/", 2)[2].removesuffix(".dcm")
+
+
+def root_of(batch_id: str) -> str:
+    """Return the receiver's batch of which this one is a part, or the batch itself."""
+    return batch_id.partition(".")[0]

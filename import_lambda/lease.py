@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from import_lambda.aws import Aws, Item
-from import_lambda.errors import AwsError, Conflict, LeaseLost
+from import_lambda.errors import AwsError, Conflict, LeaseLost, TryLater
 from import_lambda.settings import LEASE_SECONDS
 
 
@@ -21,6 +21,7 @@ class Lease:
     def __init__(self, aws: Aws) -> None:
         self.aws, self.owner, self.revision, self.expires = aws, uuid.uuid4().hex, 0, 0
         self.wake_up_pending = False
+        self.is_inherited = False  # the last holder did not give it back: it died, or a call took too long
 
     def read(self) -> Item:
         """Return the lease item; a malformed one counts as free."""
@@ -42,14 +43,17 @@ class Lease:
         """Take the lease; or leave a mark for the run that holds it, and return False."""
         for _ in range(10):
             item, now = self.read(), int(self.aws.now())
-            held = item["owner"] and item["expires"] > now
+            if item["owner"] == self.owner:  # it was taken by a call whose answer was lost
+                self.revision, self.expires = item["revision"], item["expires"]
+                return True
             try:
-                if held:
+                if item["owner"] and item["expires"] > now:
                     self.put(item["owner"], item["expires"], item["revision"])
                     return False
                 self.put(self.owner, now + LEASE_SECONDS, item["revision"])
+                self.is_inherited = bool(item["owner"])
                 return True
-            except Conflict:
+            except (Conflict, TryLater):
                 continue
         return False
 
@@ -70,8 +74,10 @@ class Lease:
 
     def drop(self) -> None:
         """Give the lease back in whatever state the run is."""
-        with suppress(AwsError, LeaseLost):
-            self.write("", 0)
+        with suppress(AwsError):
+            item = self.read()
+            if item["owner"] == self.owner:
+                self.put("", 0, item["revision"])
 
     def write(self, owner: str, expires: int) -> None:
         """Write the lease, or note that there was a wake-up.

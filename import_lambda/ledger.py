@@ -9,6 +9,7 @@ from typing import Any
 from import_lambda.aws import Item
 from import_lambda.errors import Malformed
 from import_lambda.keys import is_batch_id
+from import_lambda.settings import MAX_REASON_LENGTH
 
 CLOSED, STARTING, IMPORTING, SPLITTING, SETTLING = "CLOSED", "STARTING", "IMPORTING", "SPLITTING", "SETTLING"
 INCOMPLETE, SPLIT, SETTLED = "INCOMPLETE", "SPLIT", "SETTLED"
@@ -18,7 +19,7 @@ LEGAL_CHANGES = {
     CLOSED: frozenset({STARTING, SPLITTING, SETTLING}),
     STARTING: frozenset({IMPORTING, SPLITTING, SETTLING}),
     IMPORTING: frozenset({CLOSED, SPLITTING, SETTLING}),
-    SPLITTING: frozenset({SETTLING}),
+    SPLITTING: frozenset({CLOSED, SETTLING}),
     SETTLING: frozenset({CLOSED, INCOMPLETE, SPLIT, SETTLED}),
     INCOMPLETE: frozenset({CLOSED, SETTLING}),
     SPLIT: frozenset({CLOSED}),
@@ -35,7 +36,7 @@ EARLIER_NAMES = {
 }
 
 
-class IllegalChange(Exception):
+class IllegalChange(Malformed):
     """A step wanted a change of state that the table does not have: a defect of the importer."""
 
 
@@ -56,6 +57,7 @@ class Batch:
     imported: int = 0
     quarantined: int = 0
     non_primary: int = 0
+    warned: int = 0  # imported, but HealthImaging may not give them back whole: the originals are kept
     moved: int = 0  # instances that went on in `children`
     missing: int = 0
     bytes: int = 0
@@ -64,7 +66,6 @@ class Batch:
     study_count: int = 0
     jobs_started: int = 0
     consecutive_failures: int = 0  # jobs in a row that left something over
-    failing_since: str = ""  # when the first of those began
     consecutive_refusals: int = 0  # refused calls in a row
     next_try_at: str = ""
     fast_state: str = ""  # SENT, OVER; empty: not sent by StoreDICOM
@@ -75,7 +76,11 @@ class Batch:
     submitted_at: str = ""
     ended_at: str = ""
     message: str = ""  # HealthImaging's words about a failed job: may quote attributes, so never logged
-    pivot: str = ""  # first key of the second half while SPLITTING
+    listed_until: str = ""  # when the newest object was stored that was there before the current job
+    pending: list[Any] = field(default_factory=list)  # objects that go to quarantine/ before anything else is done
+    late: list[str] = field(default_factory=list)  # keys that belong to a later batch (docs/adr/0001)
+    elsewhere: int = 0  # objects in earlier batches that belong to this one and are still to be moved
+    pivot: str = ""  # first key of the second half while SPLITTING; empty: what is elsewhere is moved
     parent: str = ""
     children: list[str] = field(default_factory=list)
     settled_at: str = ""
@@ -98,8 +103,14 @@ class Batch:
             raise IllegalChange(f"{self.batch}: {self.state} -> {state}")
         self.state = state
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether its last jobs left something over: others go first."""
+        return self.consecutive_failures > 0
+
     def item(self) -> Item:
         """Return the item as it is written; only unsettled batches are in the index `Unsettled`."""
+        self.message = self.message[:MAX_REASON_LENGTH]
         item = {**vars(self), "pk": f"BATCH#{self.batch}", "sk": "BATCH"}
         item |= {earlier: item[name] for name, earlier in EARLIER_NAMES.items()}
         return item if self.state in FINAL_STATES else item | {"unsettled": "1"}
@@ -114,6 +125,7 @@ def tally(batch: Batch) -> Counter[str]:
         "imported": "InstancesImported",
         "quarantined": "InstancesQuarantined",
         "non_primary": "InstancesNonPrimary",
+        "warned": "InstancesWarned",
     }
     return Counter({metric: getattr(batch, name) for name, metric in names.items()})
 

@@ -16,8 +16,10 @@ METRICS = {  # name: (unit, meaning); namespace StoreSCP, dimension StackName
     "SecondsToImageSet": ("Seconds", "from a batch's last image until HealthImaging has it"),
     "InstancesImported": ("Count", "instances that HealthImaging has taken into image sets"),
     "InstancesQuarantined": ("Count", "instances below quarantine/, each with its reason"),
+    "InstancesWarned": ("Count", "imported instances that may not come back whole: their originals are kept"),
     "InstancesNonPrimary": ("Count", "imported instances that conflict with their series' primary image set"),
     "InstancesMissing": ("Count", "instances that a receiver counted and that are not in the bucket"),
+    "OldestOrphanSeconds": ("Seconds", "age of the oldest batch without manifest that is not in the ledger yet"),
     "UnrecognizedObjects": ("Count", "objects below incoming/ or batches/ that no receiver wrote"),
     "ImportErrors": ("Count", "what cannot be fixed by retrying: refused calls, unreadable facts"),
 }

@@ -1,54 +1,39 @@
-"""HealthImaging's answers and the receivers' manifests, read with suspicion."""
+"""HealthImaging's answers, read with suspicion: the ndjson files of import jobs, and what is kept of StoreDICOM's."""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from import_lambda.aws import Item
-from import_lambda.errors import Malformed
+from import_lambda.blame import Refusal
+from import_lambda.errors import MALFORMED_DATA_ERRORS
+from import_lambda.keys import INSTANCE_KEY
+from import_lambda.warnings import ImportWarning
+
+RESULT_FILE = re.compile(r"/(SUCCESS|WARNING|FAILURE)/|/stored-\d+\.ndjson$")
 
 
-class Refusal(NamedTuple):
-    """Why HealthImaging did not import an object."""
+class Imported(NamedTuple):
+    """Where an instance is in HealthImaging, and what HealthImaging remarked."""
 
-    kind: str
-    message: str
+    is_primary: bool
+    image_set_id: str
+    warnings: tuple[ImportWarning, ...] = ()
 
 
 @dataclass
 class Results:
-    """What the ndjson files of one or more jobs say, by object key."""
+    """What the files of one or more jobs say, by object key."""
 
-    imported: dict[str, bool] = field(default_factory=dict)  # key: is it in the primary image set?
+    imported: dict[str, Imported] = field(default_factory=dict)
     refused: dict[str, Refusal] = field(default_factory=dict)
+    incomplete: set[str] = field(default_factory=set)  # named as imported, but into no image set
     unreadable: int = 0
-
-
-OVER_A_LIMIT = re.compile(r"[A-Z]+_(COUNTS?|SIZE)_LI")  # FILE_COUNTS_LIMIT_EXCEEDED and its like
-
-# exceptionType is not documented as a closed list: what is not known to be the service's or the role's fault
-# is the object's.
-SERVICE_FAULTS = (
-    "internalserver",
-    "internalerror",
-    "unavailable",
-    "throttl",
-    "toomany",
-    "quota",
-    "timeout",
-    "conflict",
-)
-DENIALS = ("accessdenied", "access denied", "not authorized", "unauthorized", "forbidden", "kms", "assume")
-
-
-def contains_any(text: str, words: Iterable[str]) -> bool:
-    """Say whether one of the words is in the text."""
-    return any(word in text.lower() for word in words)
 
 
 def read_line(line: bytes) -> Item | None:
@@ -57,14 +42,24 @@ def read_line(line: bytes) -> Item | None:
     for parse in (json.loads, ast.literal_eval):
         try:
             value = parse(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+        except (SyntaxError, *MALFORMED_DATA_ERRORS):
             continue
         return value if isinstance(value, dict) and isinstance(value.get("inputFile"), str) else None
     return None
 
 
-def read_results(results: Results, body: bytes, failures: bool) -> None:
-    """Add a success or a failure file's lines to `results`."""
+def key_of(input_file: str, prefix: str) -> str:
+    """Return the key that `inputFile` means: with or without bucket, prefix or quoting (not documented as a format)."""
+    key = re.sub(r"^s3://[^/]+/", "", input_file).lstrip("/")
+    for candidate in (key, unquote(key)):
+        for whole in (candidate, prefix + candidate):
+            if INSTANCE_KEY.fullmatch(whole):
+                return whole
+    return key
+
+
+def read_results(results: Results, body: bytes, prefix: str, is_warning: bool = False) -> None:
+    """Add a file's lines to `results`; `prefix` is the one of the job's input, `is_warning`: it lists warnings."""
     for line in body.splitlines():
         if not line.strip():
             continue
@@ -72,30 +67,34 @@ def read_results(results: Results, body: bytes, failures: bool) -> None:
         if value is None:
             results.unreadable += 1
             continue
-        key = re.sub(r"^s3://[^/]+/", "", value["inputFile"])
-        answer = value.get("exception" if failures else "importResponse")
-        answer = answer if isinstance(answer, dict) else {}
-        if failures:
-            results.refused[key] = Refusal(str(answer.get("exceptionType", "")), str(answer.get("message", "")))
-        else:  # a line of WARNING/ has an importResponse, too: the object was imported
-            results.imported[key] = answer.get("isPrimary") is not False
+        key = key_of(value["inputFile"], prefix)
+        exception, response = value.get("exception"), value.get("importResponse")
+        if isinstance(exception, dict):
+            results.refused[key] = Refusal(str(exception.get("exceptionType", "")), str(exception.get("message", "")))
+        elif isinstance(response, dict) and response.get("imageSetId"):
+            results.imported[key] = _merged(results.imported.get(key), _imported(response, is_warning))
+        else:
+            results.incomplete.add(key)
 
 
-def read_manifest(body: bytes, batch_id: str) -> Item:
-    """Return a receiver's batch manifest (docs/adr/0001).
+def _imported(response: Item, is_warning: bool) -> Imported:
+    rows = response.get("warnings") or ([None] if is_warning else [])  # a warning without its code is one all the same
+    warnings = tuple(_warning(row) for row in rows) if isinstance(rows, list) else (_warning(rows),)
+    return Imported(response.get("isPrimary") is not False, str(response["imageSetId"]), warnings)
 
-    Raises Malformed: it is not one, or not this batch's.
-    """
+
+def _warning(row: object) -> ImportWarning:
+    """Return a warning as received; code 0, which no table has, for what is not a number."""
+    row = row if isinstance(row, dict) else {}
     try:
-        manifest = json.loads(body)
-    except ValueError:
-        raise Malformed(f"batches/{batch_id}.json is not JSON") from None
-    if not isinstance(manifest, dict) or manifest.get("batch") != batch_id:
-        raise Malformed(f"batches/{batch_id}.json is not the manifest of its batch")
-    count = manifest.get("instances")
-    if type(count) is not int or count < 0:
-        raise Malformed(f"batches/{batch_id}.json: instances is not a count")
-    titles = manifest.get("calling_ae_titles", [])
-    if not isinstance(titles, list) or not all(isinstance(title, str) for title in titles):
-        raise Malformed(f"batches/{batch_id}.json: calling_ae_titles is not a list of strings")
-    return manifest
+        code = int(row.get("warning_reason_code", 0))
+    except (TypeError, ValueError):
+        code = 0
+    return ImportWarning(code, str(row.get("type", ""))[:64])
+
+
+def _merged(first: Imported | None, second: Imported) -> Imported:
+    """Return what two lines say of one instance: a file with a warning may be in the success list, too."""
+    if first is None:
+        return second
+    return second._replace(warnings=tuple(dict.fromkeys((*first.warnings, *second.warnings))))

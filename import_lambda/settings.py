@@ -10,12 +10,33 @@ from typing import Any
 MAX_FOLDERS_PER_JOB = 10_000  # quota "nested folders per job": a count of folders, not a depth
 MAX_FAILURES = 3  # jobs that a batch gets before it is halved or its objects are doubted
 MAX_START_CALLS = 5  # calls of StartDICOMImportJob in a row while it is throttled
+MAX_FAILED_START_CALLS = 3  # the same, while it fails in another way
 MAX_STARTS_PER_PASS = 30  # so that finished jobs are settled in between
-LEASE_SECONDS = 90
+MAX_START_FAILURES = 3  # batches in a row that HealthImaging starts no job for, before this pass stops asking
+LEASE_SECONDS = 120  # longer than any one call: connect and read time-outs, and one repetition
+SLICE_SECONDS = 20  # that one batch may take in a pass before the others have their turn
+PENDING_PER_SLICE = 100  # objects whose quarantine is written down at once; their reasons are in the batch item
 LISTED_STUDIES = 100  # UIDs in a batch item, which DynamoDB limits to 400 KB; each study has its own item
+LISTED_TITLES, MAX_TITLE_LENGTH = 100, 64  # an AE title has 16 characters; what is longer is no title, and is cut
+MAX_REASON_LENGTH = 2048
+MAX_MANIFEST_BYTES = 16 * 1024**2  # 100,000 instances of 160 bytes
+MAX_LISTED_OBJECTS = 20_000  # of one prefix at a time: what is beyond is seen when these are gone
+MAX_UNRECOGNIZED_PER_PASS = 100
 MANIFEST_LAG_SECONDS = 600  # how long a COMPLETED job's manifest may be missing before that is an error
+UNKNOWN_JOB_SECONDS = 600  # how long after its start a job may be unknown
+UNKNOWN_STATUS_SECONDS = 6 * 3600  # how long a job may have a status that is not documented
 RETRY_SECONDS, SLOW_RETRY_SECONDS = 30, 900
 SPARE_SECONDS = 30  # kept of Lambda's time for leaving in order
+METRICS_SECONDS = 60
+
+# An object that HealthImaging neither imports nor names as faulty is condemned by one job more than stand here; each
+# has failed while HealthImaging imported something else. Between two of them lie so many times DOUBT_SPACING_SECONDS.
+DOUBT_SPACINGS = (1, 2, 4)
+
+ORPHAN_SCAN_SECONDS = 300  # between two looks at incoming/ for batches without manifest
+SWEEP_SECONDS = 86_400  # between two looks at everything
+SWEEP_DAYS = 62  # how far back that looks; what was stored before has been looked at as often
+SWEEP_CALLS_PER_PASS = 50
 
 
 @dataclass(frozen=True)
@@ -31,6 +52,7 @@ class Settings:
     datastore_id: str = field(metadata={"allowed": r"[0-9a-z]{32}"})
     data_access_role_arn: str = field(metadata={"allowed": r"arn:aws[^:]*:iam::[0-9]{12}:role/.+"})
     stack_name: str = field(metadata={"allowed": r".{1,128}"})
+    doubt_spacing_seconds: int = field(default=3600, metadata={"allowed": (60, 86_400)})
     orphan_after_seconds: int = field(default=900, metadata={"allowed": (60, 86_400)})
     job_starts_per_second: float = field(default=1.0, metadata={"allowed": (0.01, 100)})
     max_concurrent_jobs: int = field(default=100, metadata={"allowed": (1, 10_000)})

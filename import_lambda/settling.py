@@ -2,127 +2,125 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
+from typing import NamedTuple
 
 from import_lambda.aws import Job, ListedObject
-from import_lambda.closing import read_files
-from import_lambda.decisions import Decision, Finish, Postpone, Retry, Split, Wait
-from import_lambda.errors import MALFORMED_DATA_ERRORS, Conflict, Refused
-from import_lambda.keys import JOB_FOLDER, epoch, iso
+from import_lambda.blame import OVER_A_LIMIT, Blame, Refusal, blame_of
+from import_lambda.decisions import WARNED, Case, Decision, Finish, Quarantine, Retry, Split, Wait
+from import_lambda.doubts import condemned_keys, is_proven, note_success
+from import_lambda.keys import epoch, iso
 from import_lambda.ledger import Batch
-from import_lambda.quarantine import importable_objects, quarantine_instances
-from import_lambda.results import DENIALS, OVER_A_LIMIT, SERVICE_FAULTS, Refusal, Results, contains_any
+from import_lambda.quarantine import importable_objects
+from import_lambda.results import Results
 from import_lambda.run import Run
-from import_lambda.settings import MANIFEST_LAG_SECONDS, MAX_FAILURES, SLOW_RETRY_SECONDS, backoff
+from import_lambda.settings import MAX_FAILURES, PENDING_PER_SLICE, SLOW_RETRY_SECONDS, backoff
+from import_lambda.warnings import WARNING_CODES, ImportWarning, is_serious
 
 
-def watch(run: Run, batch: Batch) -> Decision:
-    """Ask for the job, and settle it when it has ended."""
-    try:
-        job = run.aws.get_job(batch.job_id)
-    except Refused as error:
-        if error.code != "ResourceNotFoundException":
-            raise
-        run.report_error("HealthImaging does not know the job", batch=batch.batch, job=batch.job_id)
-        job = Job(batch.job_id, batch.job_name, "FAILED", epoch(batch.submitted_at), 0.0, "The job is not known.")
-    if job.status not in {"COMPLETED", "FAILED"}:
-        return Wait()
-    ended = job.ended_at or run.aws.now()
-    results = read_job(run, batch, job)
-    if results is None and job.status == "COMPLETED":
-        return await_manifest(run, batch, ended)
-    return settle(run, batch, job._replace(ended_at=ended), results or Results())
+class Unresolved(NamedTuple):
+    """An object that a job has neither imported nor clearly refused."""
+
+    listed: ListedObject
+    refusal: Refusal
+    blame: Blame
 
 
-def await_manifest(run: Run, batch: Batch, ended: float) -> Decision:
-    """Wait for a manifest that comes after the event. If it stays away, that is an error, and the objects stay."""
-    if run.aws.now() - ended > MANIFEST_LAG_SECONDS:
-        run.report_error("a completed job has no complete manifest", batch=batch.batch, job=batch.job_id)
-        return Postpone()
-    return Wait(soon=True)
+class Outcome(NamedTuple):
+    """What a job did with the objects that it has read."""
+
+    imported: list[ListedObject]
+    cases: list[Case]  # refused, or imported with a serious warning
+    unresolved: list[Unresolved]
 
 
-def read_job(run: Run, batch: Batch, job: Job) -> Results | None:
-    """Return what an ended job says of each object; None while that is not all there.
-
-    Read from below the prefix that was asked for, whether or not `outputS3Uri` shows the job's own folder.
-    """
-    listing = run.aws.list_objects(run.settings.results_bucket, batch.output_prefix)
-    files = [one.key for one in listing if f"-{job.id}/" in one.key or not JOB_FOLDER.search(one.key)]
-    manifest = next((key for key in files if key.endswith("/job-output-manifest.json")), None)
-    if manifest is None:
-        return None
-    results = read_files(run, files)
-    try:
-        summary = json.loads(run.aws.read(run.settings.results_bucket, manifest))["jobSummary"]
-        names = ("numberOfImportedFiles", "numberOfFilesWithCustomerError", "numberOfFilesWithServerError")
-        imported, customer_errors, server_errors = (int(summary.get(name) or 0) for name in names)
-    except MALFORMED_DATA_ERRORS:
-        run.report_error("a job's manifest cannot be read", batch=batch.batch, key=manifest)
-        imported = customer_errors = server_errors = 0
-    late = len(results.imported) < imported or len(results.refused) < customer_errors + server_errors
-    if late and not results.unreadable and run.aws.now() - job.ended_at < MANIFEST_LAG_SECONDS:
-        return None
-    if late or results.unreadable:
-        run.report_error("a job's lists are not complete", batch=batch.batch, job=job.id, lines=results.unreadable)
-    return results
-
-
-def settle(run: Run, batch: Batch, job: Job, results: Results) -> Decision:
-    """Delete what was imported, quarantine what was refused, and decide about the rest."""
+def settle(run: Run, batch: Batch, job: Job, results: Results, is_complete: bool) -> Decision:
+    """Delete what was imported, quarantine what was refused, keep what was warned of, and decide about the rest."""
     objects = importable_objects(run, batch)
-    # What was stored after the job began is not what the job has read: it stays, for another one.
-    begun = job.submitted_at or epoch(batch.submitted_at)
-    open_cases = [listed for listed in objects if listed.modified <= begun]
-    imported = [listed for listed in open_cases if listed.key in results.imported]
-    refused, unresolved = [], []
-    for listed in open_cases:
-        refusal = results.refused.get(listed.key)
-        if listed.key in results.imported:
-            continue
-        if refusal and not contains_any(refusal.kind, DENIALS + SERVICE_FAULTS):
-            refused.append((listed, refusal))
-        else:
-            silence = Refusal(f"Job{job.status}", job.message or "The job does not name it.")
-            unresolved.append((listed, refusal or silence))
-    if results.imported or refused:
-        note_work(run, int(job.ended_at))
-    quarantine_instances(run, batch, refused, job.id)
-    run.delete(imported)
+    if objects is None:
+        return Wait(soon=True)
+    outcome = sort_objects(job, results, [listed for listed in objects if was_there(batch, job, listed)], is_complete)
+    if results.imported:
+        note_success(run, job)
+    if outcome.cases:
+        return Quarantine(tuple(outcome.cases[:PENDING_PER_SLICE]))
+    run.delete(outcome.imported)
     if batch.jobs_started == 1 and batch.last_stored_at and results.imported and not batch.ended_at:
         run.seconds_to_image_set.append(max(0.0, job.ended_at - epoch(batch.last_stored_at)))
     batch.ended_at, batch.message = iso(job.ended_at), job.message
-    return handle_unresolved(run, batch, job, unresolved) if unresolved else Finish()
+    return handle_unresolved(run, batch, job, outcome.unresolved) if outcome.unresolved else Finish()
 
 
-def handle_unresolved(run: Run, batch: Batch, job: Job, unresolved: list[tuple[ListedObject, Refusal]]) -> Decision:
-    """Decide what becomes of the objects that a job has neither imported nor refused.
+def was_there(batch: Batch, job: Job, listed: ListedObject) -> bool:
+    """Say whether an object was there before the job was: what came later is for another one.
 
-    They are halved or quarantined only if HealthImaging has done other work since they began to fail: while it does
-    none, the fault is not theirs. One halving needs no such proof, since the halves may give it.
+    By S3's clock alone; batches of version 0.1.0 have HealthImaging's instead.
     """
-    batch.consecutive_failures += 1
-    batch.failing_since = batch.failing_since or iso(job.submitted_at)
-    reason = job.message if job.status == "FAILED" else " ".join({refusal.kind for _, refusal in unresolved})
-    if contains_any(reason, DENIALS):
+    if batch.listed_until:
+        return listed.modified <= epoch(batch.listed_until) + 0.001  # which is written in milliseconds
+    return listed.modified <= (job.submitted_at or epoch(batch.submitted_at))
+
+
+def sort_objects(job: Job, results: Results, objects: list[ListedObject], is_complete: bool) -> Outcome:
+    """Return what a job did with objects, by its own words about each."""
+    outcome = Outcome([], [], [])
+    for listed in objects:
+        imported, refusal = results.imported.get(listed.key), results.refused.get(listed.key)
+        if imported is not None and is_serious(imported.warnings):
+            outcome.cases.append(Case(listed, WARNED, describe(imported.warnings), False, job.id))
+        elif imported is not None:
+            outcome.imported.append(listed)
+        elif refusal is not None and blame_of(*refusal) is Blame.OBJECT:
+            outcome.cases.append(Case(listed, refusal.kind, refusal.message, True, job.id))
+        elif refusal is not None:
+            outcome.unresolved.append(Unresolved(listed, refusal, blame_of(*refusal)))
+        else:
+            outcome.unresolved.append(not_named(job, results, listed, is_complete))
+    return outcome
+
+
+def describe(warnings: tuple[ImportWarning, ...]) -> str:
+    """Return what warnings mean, in plain words."""
+    known = (WARNING_CODES.get(warning.code) for warning in warnings)
+    words = [one.meaning if one else "HealthImaging warns of something that is not documented." for one in known]
+    codes = ", ".join(f"{warning.type or 'warning'} {warning.code}" for warning in warnings)
+    return f"{' '.join(dict.fromkeys(words))} ({codes}) The original is kept here for good."
+
+
+def not_named(job: Job, results: Results, listed: ListedObject, is_complete: bool) -> Unresolved:
+    """Return an object that a job says nothing useful of; if its lists are not whole, that is HealthImaging's fault."""
+    if listed.key in results.incomplete:
+        sentence = "HealthImaging names the object as imported, but into no image set."
+        return Unresolved(listed, Refusal("IncompleteSuccess", sentence), Blame.SERVICE)
+    refusal = Refusal(f"Job{job.status.title()}", job.message or "The job does not name it.")
+    return Unresolved(listed, refusal, blame_of("", job.message) if is_complete else Blame.SERVICE)
+
+
+def handle_unresolved(run: Run, batch: Batch, job: Job, unresolved: list[Unresolved]) -> Decision:
+    """Decide what becomes of the objects that a job has neither imported nor clearly refused.
+
+    What fails as a whole is halved: once without proof that HealthImaging works, since the halves may give it; again
+    only with it. Single objects are condemned by doubts, and never for what HealthImaging names as another's fault.
+    """
+    failures = batch.consecutive_failures + 1
+    blames = {one.blame for one in unresolved}
+    if Blame.PERMISSION in blames:
         run.report_error("the import role or its key is refused", batch=batch.batch, job=job.id)
         return Retry(SLOW_RETRY_SECONDS)
-    worked_at = (run.aws.get_item("LEASE", "WORKED") or {}).get("worked_at", 0)
-    is_proven, is_enough = worked_at >= int(epoch(batch.failing_since)), batch.consecutive_failures >= MAX_FAILURES
-    is_ripe = OVER_A_LIMIT.search(job.message) or (is_proven if batch.parent else is_enough)
-    if job.status == "FAILED" and len(unresolved) > 1 and is_ripe:
-        return Split(tuple(listed.key for listed, _ in unresolved))
-    if is_enough and is_proven:
-        quarantine_instances(run, batch, unresolved, job.id)
-        return Finish()
-    if is_enough:
+    is_whole = job.status == "FAILED" and len(unresolved) > 1
+    if is_whole and (OVER_A_LIMIT.search(job.message) or (Blame.UNKNOWN in blames and is_ripe(run, batch, job))):
+        return Split(tuple(one.listed.key for one in unresolved))
+    doubted = [one for one in unresolved if one.blame is Blame.UNKNOWN and not is_whole]
+    if doubted and failures >= MAX_FAILURES:
+        condemned = condemned_keys(run, batch, job, [one.listed.key for one in doubted])
+        guilty = [one for one in doubted if one.listed.key in condemned]
+        if guilty:
+            cases = [Case(one.listed, one.refusal.kind, one.refusal.message, False, job.id) for one in guilty]
+            return Quarantine(tuple(cases[:PENDING_PER_SLICE]))
+    if failures >= MAX_FAILURES and not is_proven(run, job):
         run.report_error("HealthImaging finishes no job", batch=batch.batch, job=job.id)
-    return Retry(backoff(batch.consecutive_failures))
+    return Retry(backoff(failures))
 
 
-def note_work(run: Run, ended: int) -> None:
-    """Note when HealthImaging last imported or refused an object: before the objects go, so no crash forgets it."""
-    item = {"pk": "LEASE", "sk": "WORKED", "worked_at": ended}
-    with suppress(Conflict):  # it has worked later than that
-        run.aws.put_item(item, "worked_at", "<", ended)
+def is_ripe(run: Run, batch: Batch, job: Job) -> bool:
+    """Say whether a batch that failed as a whole is to be halved."""
+    return is_proven(run, job) if batch.parent else batch.consecutive_failures + 1 >= MAX_FAILURES

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from import_lambda.aws import Job, ListedObject
-from import_lambda.closing import count_batch
-from import_lambda.decisions import Decision, Finish, Follow, Intend, Split, Wait
+from import_lambda.counting import count_batch
+from import_lambda.decisions import Case, Decision, Delay, Finish, Follow, Gather, Intend, Quarantine, Split, Wait
 from import_lambda.errors import Refused, TryLater
 from import_lambda.keys import JOB_FOLDER
 from import_lambda.ledger import SENT, Batch
 from import_lambda.metrics import log
 from import_lambda.quarantine import importable_objects
 from import_lambda.run import Run
-from import_lambda.settings import MAX_FOLDERS_PER_JOB, MAX_START_CALLS, Settings
+from import_lambda.settings import (
+    MAX_FAILED_START_CALLS,
+    MAX_FOLDERS_PER_JOB,
+    MAX_START_CALLS,
+    MAX_START_FAILURES,
+    PENDING_PER_SLICE,
+    SLICE_SECONDS,
+    Settings,
+)
+
+QUOTA_USED_UP = "ServiceQuotaExceededException"
+THROTTLED_CODES = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
 
 
 def prepare(run: Run, batch: Batch) -> Decision:
     """Decide what a closed batch needs: a job, to be split, or nothing any more."""
     if batch.fast_state == SENT:
         return Wait(soon=True)
-    objects = importable_objects(run, batch)
-    if not objects:
-        return Finish()
-    if len(objects) > 1 and is_over_a_limit(run.settings, objects):
-        return Split(tuple(listed.key for listed in objects))
+    if batch.elsewhere:
+        return Gather()
+    decision = decide_without_job(run, batch)
+    if not isinstance(decision, list):
+        return decision
     wait_for_a_start(run)
-    return Intend(sum(listed.bytes for listed in objects))
+    return Intend(sum(listed.bytes for listed in decision), max(listed.modified for listed in decision))
 
 
 def launch(run: Run, batch: Batch) -> Decision:
@@ -36,13 +47,28 @@ def launch(run: Run, batch: Batch) -> Decision:
         if job is not None:
             return Follow(job)
         wait_for_a_start(run)
+    decision = decide_without_job(run, batch)
+    if not isinstance(decision, list):
+        return decision
+    count_batch(run, batch, decision)
+    return start_job(run, batch)
+
+
+def decide_without_job(run: Run, batch: Batch) -> Decision | list[ListedObject]:
+    """Return what a batch needs before a job or instead of it; if that is nothing, the objects of the job."""
     objects = importable_objects(run, batch)
+    if objects is None:
+        return Wait(soon=True)
+    limit = run.settings.max_bytes_per_job
+    reason = f"The object is larger than the {limit} bytes that an import job takes."
+    large = [Case(listed, "TooLarge", reason) for listed in objects if listed.bytes > limit]
+    if large:
+        return Quarantine(tuple(large[:PENDING_PER_SLICE]))
     if not objects:
         return Finish()
     if len(objects) > 1 and is_over_a_limit(run.settings, objects):
         return Split(tuple(listed.key for listed in objects))
-    count_batch(run, batch, objects)
-    return Follow(start_job(run, batch))
+    return objects
 
 
 def is_over_a_limit(settings: Settings, objects: list[ListedObject]) -> bool:
@@ -64,25 +90,37 @@ def wait_for_a_start(run: Run) -> None:
     run.next_start = run.aws.now() + 1 / run.settings.job_starts_per_second
 
 
-def start_job(run: Run, batch: Batch) -> Job:
-    """Call StartDICOMImportJob; while it is throttled, wait longer and longer."""
+def start_job(run: Run, batch: Batch) -> Decision:
+    """Call StartDICOMImportJob. While it is throttled, wait longer and longer; all else stays with the batch.
+
+    Several batches in a row that cannot be started are no batch's fault: then this pass asks no more.
+    """
     source = f"s3://{run.settings.landing_bucket}/{batch.prefix}"
     target = f"s3://{run.settings.results_bucket}/{batch.output_prefix}"
     for calls in range(MAX_START_CALLS):
+        begun = run.aws.now()
         try:
-            return run.aws.start_job(batch.job_name, source, target)
+            job = run.aws.start_job(batch.job_name, source, target)
         except TryLater as error:
             log("INFO", "HealthImaging starts no job now", batch=batch.batch, code=error.code)
-            if error.code == "ServiceQuotaExceededException" or calls == MAX_START_CALLS - 1:
+            if error.code == QUOTA_USED_UP:
                 run.stop_starting = True  # a job that ends is a wake-up, and so is the minute
-                raise
+                return Wait(soon=True)
+            most = MAX_START_CALLS if error.code in THROTTLED_CODES else MAX_FAILED_START_CALLS
+            if calls + 1 >= most or run.aws.now() - begun > SLICE_SECONDS:
+                break
             run.pause(2.0**calls / run.settings.job_starts_per_second)
             run.lease.keep()
         except Refused as error:
             # The role or the data store, rather than the batch: the others would be refused as well.
-            run.stop_starting = error.code != "ValidationException"
+            run.stop_starting |= error.code != "ValidationException"
             raise
-    raise AssertionError("unreachable")
+        else:
+            run.start_failures = 0
+            return Follow(job)
+    run.start_failures += 1
+    run.stop_starting |= run.start_failures >= MAX_START_FAILURES
+    return Delay()
 
 
 def find_job(run: Run, batch: Batch) -> Job | None:

@@ -24,7 +24,8 @@ from tests.testkit.import_scenarios import (
     wake,
     wake_every_minute,
 )
-from tests.testkit.memory_aws import LANDING, RESULTS, SETTINGS, KilledError, World
+from tests.testkit.memory_aws import KilledError
+from tests.testkit.memory_world import LANDING, RESULTS, SETTINGS, World
 
 FAST = replace(SETTINGS, fast_import="true")
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.testkit.import_scenarios import SCENARIOS, at_rest, problems, wake, wake_every_minute
-from tests.testkit.memory_aws import KilledError, World
+from tests.testkit.import_scenarios import SCENARIOS, STRIDES, live, problems, wake, wake_every_minute
+from tests.testkit.memory_aws import KilledError
+from tests.testkit.memory_world import World
 
 
 @dataclass
@@ -33,12 +34,12 @@ def live_through(scenario: str, kill: KillAt) -> tuple[World, list[tuple[str, st
     world = World()
     random.seed(1)  # the jitter, so that call n is the same one in every life
     acknowledged = build(world)
-    for _ in range(400):
+
+    def wake_up() -> None:
         with suppress(KilledError):
             wake(world, settings, kill)
-        world.time += 60
-        if at_rest(world):
-            break
+
+    live(world, wake_up)
     wake_every_minute(world, settings)
     return world, acknowledged
 
@@ -49,7 +50,7 @@ def test_nothing_is_lost_whichever_call_is_the_last(scenario: str) -> None:
     world, acknowledged = live_through(scenario, whole)
     assert problems(world, acknowledged) == []
     assert whole.calls > 20
-    for number in range(1, whole.calls + 1):
+    for number in range(1, whole.calls + 1, STRIDES.get(scenario, 1)):
         for moment in ("before", "after"):
             kill = KillAt(number, moment)
             world, acknowledged = live_through(scenario, kill)

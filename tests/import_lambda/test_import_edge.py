@@ -1,5 +1,7 @@
-"""The importer at its boto3 edge, against services that speak HTTP: S3, DynamoDB and IAM of ministack, and the emulator
-of HealthImaging, which checks requests against the service model. The function's key may do what it needs and no more.
+"""The importer at its edge over HTTP: boto3_aws.py, boto3_s3.py, errors.py, aws.py.
+
+S3, DynamoDB and IAM are ministack's, HealthImaging is the emulator, which checks requests against the service model.
+The function's key may do what it needs and no more.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ from healthimaging_emulator.scheduler import Scheduler
 from healthimaging_emulator.server import EmulatorServer, Workers
 from healthimaging_emulator.service import HealthImaging
 from import_lambda.aws import Item
-from import_lambda.boto3_aws import Boto3Aws, aws_errors, plain
+from import_lambda.boto3_aws import Boto3Aws, plain
+from import_lambda.boto3_s3 import aws_errors
 from import_lambda.errors import AwsError, Conflict, Missing, Refused, TryLater
 from import_lambda.handler import handler
 from import_lambda.keys import iso
-from import_lambda.metrics import METRICS, print_metrics
 from import_lambda.settings import read_settings
 from storescp_cfn.local.embedded_healthimaging import create_datastore
 from storescp_cfn.local.processes import Child, free_port
@@ -45,11 +47,12 @@ ROLE = "arn:aws:iam::000000000000:role/import"
 def policy() -> dict[str, Any]:
     """What the function's role is granted, and nothing else."""
     landing, results, table = f"arn:aws:s3:::{LANDING}", f"arn:aws:s3:::{RESULTS}", "arn:aws:dynamodb:*:*:table/ledger"
+    moved = [f"{landing}/incoming/*", f"{landing}/split/*"]
     grants = [
         (["s3:ListBucket"], [landing, results]),
-        (["s3:GetObject"], [f"{landing}/incoming/*", f"{landing}/batches/*", f"{results}/jobs/*"]),
-        (["s3:PutObject"], [f"{landing}/incoming/*", f"{landing}/quarantine/*", f"{results}/jobs/*"]),
-        (["s3:DeleteObject"], [f"{landing}/incoming/*", f"{landing}/batches/*"]),
+        (["s3:GetObject"], [*moved, f"{landing}/batches/*", f"{results}/jobs/*"]),
+        (["s3:PutObject"], [f"{landing}/split/*", f"{landing}/quarantine/*", f"{results}/jobs/*"]),
+        (["s3:DeleteObject"], [*moved, f"{landing}/batches/*"]),
         (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], [table]),
         (["dynamodb:Query"], [f"{table}/index/Unsettled"]),
     ]
@@ -240,7 +243,9 @@ def test_a_batch_with_good_and_bad_objects_is_settled_instance_by_instance(accou
         assert json.loads(account.s3.get_object(Bucket=LANDING, Key=key)["Body"].read())["reason"]
     original = account.s3.get_object(Bucket=LANDING, Key=f"quarantine/{batch}/{study}/{study}.1/{study}.1.93.dcm")
     assert original["Body"].read() == bad["93"]
-    assert account.keys("quarantine/readme.txt") == ["quarantine/readme.txt", "quarantine/readme.txt.json"]
+    (unrecognized,) = [key for key in account.keys("quarantine/unrecognized/") if key.endswith(".json")]
+    record = json.loads(account.s3.get_object(Bucket=LANDING, Key=unrecognized)["Body"].read())
+    assert record["object_key"] == "incoming/readme.txt"
     study_item = account.dynamodb.Table(TABLE).get_item(Key={"pk": f"STUDY#{study}", "sk": f"BATCH#{batch}"})["Item"]
     assert (study_item["imported"], study_item["quarantined"], study_item["state"]) == (4, 4, "SETTLED")
     assert account.actions <= {
@@ -377,58 +382,3 @@ def test_each_error_has_one_meaning(raised: Exception, kind: type[AwsError]) -> 
     with pytest.raises(kind) as caught, aws_errors():
         raise raised
     assert type(caught.value) is kind
-
-
-SETTINGS_ENVIRONMENT = {
-    "LANDING_BUCKET": "landing",
-    "RESULTS_BUCKET": "results",
-    "LEDGER_TABLE": "ledger",
-    "DATASTORE_ID": "0" * 32,
-    "DATA_ACCESS_ROLE_ARN": ROLE,
-    "STACK_NAME": "stack",
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *((name, "") for name in SETTINGS_ENVIRONMENT),
-        ("LANDING_BUCKET", "s3://landing"),
-        ("DATASTORE_ID", "images"),
-        ("DATA_ACCESS_ROLE_ARN", "import"),
-        ("ORPHAN_AFTER_SECONDS", "soon"),
-        ("ORPHAN_AFTER_SECONDS", "1"),
-        ("JOB_STARTS_PER_SECOND", "0"),
-        ("JOB_STARTS_PER_SECOND", "nan"),
-        ("MAX_CONCURRENT_JOBS", "1.5"),
-        ("MAX_FILES_PER_JOB", "0"),
-        ("MAX_BYTES_PER_JOB", "10GB"),
-    ],
-)
-def test_a_bad_value_is_one_sentence_that_names_it(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for key, good in (SETTINGS_ENVIRONMENT | {name: value}).items():
-        monkeypatch.setenv(key, good)
-    with pytest.raises(ValueError, match=f"^{name} is '{value}'; it must "):
-        handler({}, Context())
-    line = json.loads(capsys.readouterr().out)
-    assert line["level"] == "ERROR"
-    assert line["reason"].startswith(f"{name} is '{value}'")
-
-
-def test_the_defaults_are_the_documented_quotas() -> None:
-    settings = read_settings(SETTINGS_ENVIRONMENT)
-    assert (settings.job_starts_per_second, settings.max_concurrent_jobs) == (1, 100)
-    assert (settings.max_files_per_job, settings.max_bytes_per_job) == (5_000, 10_000_000_000)
-
-
-def test_metrics_are_in_cloudwatchs_embedded_format(capsys: pytest.CaptureFixture[str]) -> None:
-    values: dict[str, float | list[float]] = {**dict.fromkeys(METRICS, 1), "SecondsToImageSet": [1.5, 2.0]}
-    print_metrics(read_settings(SETTINGS_ENVIRONMENT), 1_795_000_000.0, values)
-    line = json.loads(capsys.readouterr().out)
-    about = line["_aws"]["CloudWatchMetrics"][0]
-    assert about["Namespace"] == "StoreSCP"
-    assert about["Dimensions"] == [["StackName"]]
-    assert line["StackName"] == "stack"
-    assert {metric["Name"] for metric in about["Metrics"]} == set(METRICS) <= line.keys()

@@ -1,4 +1,4 @@
-"""Quotas, throttling, faults of any call, time that runs out, doorbells that ring while somebody works."""
+"""Quotas, throttling, faults of any call: starting.py, reconcile.py, applying.py, decisions.py, run.py."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from import_lambda.reconcile import reconcile
 from import_lambda.settings import Settings
 from tests.testkit.import_scenarios import (
     SCENARIOS,
+    STRIDES,
     Instance,
+    Interrupt,
     at_rest,
     good,
+    live,
     problems,
     receive,
     wake,
     wake_every_minute,
 )
-from tests.testkit.memory_aws import SETTINGS, MemoryAws, World
+from tests.testkit.memory_aws import MemoryAws
+from tests.testkit.memory_world import SETTINGS, World
 
 
 def many_batches(world: World, count: int, seconds_between: float = 20.0) -> list[Instance]:
@@ -106,6 +110,8 @@ def test_refused_starts_are_shown_retried_slowly_and_dropped_never(code: str) ->
     assert world.time - begun < 3600
 
 
+ALARMING = {"never imported", "failing job"}  # by themselves, while nothing proves that HealthImaging works
+
 FAULTS = {
     "throttled": ("ThrottlingException", 429),
     "quota": ("ServiceQuotaExceededException", 402),
@@ -122,7 +128,7 @@ def test_a_passing_fault_of_any_call_causes_no_alarm(scenario: str, moment: str)
     build, settings = SCENARIOS[scenario]
     calls, number = 10_000, 0
     while number < calls:
-        number += 1
+        number += STRIDES.get(scenario, 1)
         world, seen = World(), 0
         random.seed(1)
         acknowledged = build(world)
@@ -135,19 +141,20 @@ def test_a_passing_fault_of_any_call_causes_no_alarm(scenario: str, moment: str)
                 seen += 1_000_000
                 raise error_of(*fault)
 
-        errors = 0.0
-        for _ in range(400):
+        errors = 0
+
+        def wake_up(world: World = world, fail: Interrupt = fail) -> None:
+            nonlocal errors
             aws = MemoryAws(world, interrupt=fail)
             values = reconcile(aws, settings, aws.now() + 870) or {}
             errors += int(values.get("ImportErrors", 0))  # type: ignore[arg-type]
-            world.time += 60
-            if at_rest(world):
-                break
+
+        live(world, wake_up)
         wake_every_minute(world, settings)
         if seen < 1_000_000:
             calls = seen
         assert problems(world, acknowledged) == [], f"call {number}"
-        assert errors == 0, f"call {number}"
+        assert errors == 0 or scenario in ALARMING, f"call {number}"
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -169,17 +176,17 @@ def test_a_call_that_is_refused_for_a_while_is_made_again(scenario: str) -> None
         assert problems(world, acknowledged) == [], name
 
 
-def test_a_doorbell_that_finds_somebody_at_work_is_heard() -> None:
+def test_a_wake_up_that_finds_somebody_at_work_is_heard() -> None:
     """The second batch is closed while the first one's job is being started; its event must not wait for the minute."""
     world = World()
     acknowledged = receive(world, good(2))
 
-    def ring(moment: str, _: int, name: str) -> None:
+    def interrupt(moment: str, _: int, name: str) -> None:
         if (moment, name) == ("after", "medical-imaging:start") and len(acknowledged) == 2:
             acknowledged.extend(receive(world, good(2), number=2, study="1.2.4"))
-            wake(world)  # finds the lease taken, and rings
+            wake(world)  # finds the lease taken, and leaves a mark
 
-    wake(world, interrupt=ring)
+    wake(world, interrupt=interrupt)
     assert len(world.jobs) == 2
     wake_every_minute(world)
     assert problems(world, acknowledged) == []

@@ -1,57 +1,32 @@
-"""What becomes of each object: table by table, what HealthImaging may answer and what may lie in the buckets."""
+"""What becomes of each object: watching.py, settling.py, splitting.py, closing.py, counting.py, results.py."""
 
 from __future__ import annotations
 
 import json
 import random
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from import_lambda.aws import Item
-from import_lambda.keys import iso, quarantine_key
-from import_lambda.reconcile import reconcile
-from import_lambda.settings import Settings
+from import_lambda.keys import iso
+from import_lambda.settings import ORPHAN_SCAN_SECONDS
 from tests.testkit.import_scenarios import (
+    QUICK_DOUBTS,
     SCENARIOS,
-    Instance,
     batch_id,
+    batch_item,
     close_batch,
     good,
+    key_of,
+    last_metrics,
     problems,
+    quarantine_reasons,
     receive,
     wake,
     wake_every_minute,
 )
-from tests.testkit.memory_aws import (
-    DATASTORE,
-    LANDING,
-    RESULTS,
-    SETTINGS,
-    KilledError,
-    MemoryAws,
-    MemoryJob,
-    Stored,
-    World,
-)
-
-
-def batch_item(world: World, instance: Instance) -> Item:
-    return world.ledger[f"BATCH#{instance[0]}"]["BATCH"]
-
-
-def key_of(instance: Instance) -> str:
-    return f"incoming/{instance[0]}/{instance[1]}.dcm"
-
-
-def last_metrics(world: World, settings: Settings = SETTINGS) -> dict[str, Any]:
-    aws = MemoryAws(world)
-    values = reconcile(aws, settings, aws.now() + 870)
-    assert values is not None
-    return values
-
+from tests.testkit.memory_aws import KilledError
+from tests.testkit.memory_world import DATASTORE, LANDING, RESULTS, SETTINGS, MemoryJob, World
 
 # - finding a job again -
 
@@ -80,7 +55,7 @@ def test_a_job_that_healthimaging_does_not_know_any_more_is_shown_and_done_again
     wake(world)
     world.jobs.clear()
     world.running.clear()
-    world.time += 60
+    world.time += 700
     assert last_metrics(world)["ImportErrors"] == 1
     wake_every_minute(world)
     assert problems(world, acknowledged) == []
@@ -160,7 +135,7 @@ def test_an_orphan_is_left_alone_while_its_receiver_may_still_write() -> None:
     world.time += SETTINGS.orphan_after_seconds - 60
     wake(world)
     assert "BATCH" not in world.ledger[f"BATCH#{acknowledged[0][0]}"]
-    world.time += 60
+    world.time += ORPHAN_SCAN_SECONDS
     wake(world)
     assert batch_item(world, acknowledged[0])["closed_by"] == "orphan"
 
@@ -271,19 +246,16 @@ def test_what_healthimaging_says_of_a_patient_is_in_the_reason_and_not_in_the_lo
 ) -> None:
     world = World()
     random.seed(1)
+    world.healthy_every_minutes = 2
     acknowledged = receive(world, [b"BAD", b"POISON"])
     world.put(LANDING, "incoming/DOE^JANE.dcm", b"x")
-    wake_every_minute(world)
+    wake_every_minute(world, QUICK_DOUBTS)
     assert problems(world, acknowledged) == []
     printed = capsys.readouterr()
     assert "DOE^JANE" not in printed.out + printed.err
     reasons = [json.loads(stored.body)["reason"] for stored in quarantine_reasons(world)]
     assert len(reasons) == 3
     assert sum("DOE^JANE" in reason for reason in reasons) == 2
-
-
-def quarantine_reasons(world: World) -> list[Stored]:
-    return [one for one in world.buckets[LANDING].below("quarantine/") if one.found.key.endswith(".json")]
 
 
 def test_the_same_sop_instance_uid_in_two_series_has_two_quarantine_items() -> None:
@@ -362,179 +334,18 @@ def test_while_healthimaging_finishes_no_job_nothing_is_quarantined_and_hardly_a
 def test_a_single_object_that_fails_its_job_waits_for_proof_that_others_do_not() -> None:
     world = World()
     acknowledged = receive(world, [b"POISON"])
-    wake_every_minute(world, minutes=60)
+    wake_every_minute(world, QUICK_DOUBTS, minutes=60)
     assert world.keys("quarantine/") == []
-    acknowledged += receive(world, good(1), number=2, study="1.2.4")
-    wake_every_minute(world)
+    world.healthy_every_minutes = 2
+    wake_every_minute(world, QUICK_DOUBTS)
     assert problems(world, acknowledged) == []
 
 
 def test_one_bad_object_among_many_is_found_by_halving() -> None:
     world = World()
+    world.healthy_every_minutes = 2
     acknowledged = receive(world, [*good(39), b"POISON"])
-    wake_every_minute(world, minutes=3000)
+    wake_every_minute(world, QUICK_DOUBTS, minutes=3000)
     assert problems(world, acknowledged) == []
     assert batch_item(world, acknowledged[0])["state"] == "SPLIT"
-    assert len(world.jobs) <= 3 + 2 * 6 + 3
-
-
-# - limits -
-
-
-def test_the_5001st_file_is_imported_by_another_job() -> None:
-    world = World()
-    acknowledged = receive(world, good(5_001))
-    wake_every_minute(world)
-    assert problems(world, acknowledged) == []
-    assert sorted(len(job.scanned) for job in world.jobs.values()) == [2_500, 2_501]
-
-
-def test_a_service_with_a_lower_limit_than_ours_makes_us_split() -> None:
-    world = World(files_per_job=4)
-    acknowledged = receive(world, good(10))
-    wake_every_minute(world)
-    assert problems(world, acknowledged) == []
-    assert {job.job.status for job in world.jobs.values() if len(job.scanned) <= 4} == {"COMPLETED"}
-
-
-@pytest.mark.parametrize("sizes", [[6_000_000_000] * 3, [10_000_000_001, 5, 5]])
-def test_no_job_is_given_more_bytes_than_it_takes(sizes: list[int]) -> None:
-    world = World()
-    acknowledged = receive(world, good(3), close=False)
-    for instance, size in zip(acknowledged, sizes, strict=True):
-        world.put(LANDING, key_of(instance), b"DICM" + instance[1].encode(), size)
-    close_batch(world, acknowledged[0][0], 3, world.time)
-    all_sizes = {instance[1].rpartition("/")[2]: size for instance, size in zip(acknowledged, sizes, strict=True)}
-    wake_every_minute(world)
-    assert problems(world, acknowledged) == []
-    for job in world.jobs.values():
-        names = [key.rpartition("/")[2].removesuffix(".dcm") for key in job.scanned]
-        assert sum(all_sizes[name] for name in names) <= SETTINGS.max_bytes_per_job
-    too_large = [size for size in sizes if size > SETTINGS.max_bytes_per_job]
-    assert len(quarantine_reasons(world)) == len(too_large)
-
-
-def test_no_job_is_given_more_folders_than_it_takes() -> None:
-    """A study and a series for each of 5,001 instances are 10,002 folders."""
-    world = World()
-    batch = batch_id(world.time)
-    acknowledged = [(batch, f"1.{number}/1.{number}.1/1.{number}.1.1") for number in range(5_001)]
-    for instance in acknowledged:
-        world.put(LANDING, key_of(instance), b"DICM" + instance[1].encode())
-    close_batch(world, batch, len(acknowledged), world.time)
-    wake_every_minute(world, replace(SETTINGS, max_files_per_job=6_000))
-    assert problems(world, acknowledged) == []
-    assert max(len({key.rpartition("/")[0] for key in job.scanned}) for job in world.jobs.values()) < 5_000
-
-
-# - what a receiver counted and is not there -
-
-
-def test_a_missing_instance_keeps_its_batch_open_until_it_is_restored() -> None:
-    world = World()
-    acknowledged = receive(world, good(3))
-    stored = world.buckets[LANDING].pop(key_of(acknowledged[1]))
-    assert stored is not None
-    wake_every_minute(world, minutes=10)
-    item = batch_item(world, acknowledged[0])
-    assert (item["state"], item["missing"], item["received"]) == ("INCOMPLETE", 1, 2)
-    assert last_metrics(world)["InstancesMissing"] == 1
-    world.put(LANDING, key_of(acknowledged[1]), stored.body)
-    wake_every_minute(world)
-    assert problems(world, acknowledged) == []
-
-
-def test_a_person_can_accept_the_loss_by_correcting_the_manifest() -> None:
-    world = World()
-    acknowledged = receive(world, good(3))
-    world.buckets[LANDING].pop(key_of(acknowledged[1]))
-    wake_every_minute(world, minutes=10)
-    close_batch(world, acknowledged[0][0], 2, world.time)
-    wake_every_minute(world)
-    assert problems(world, [acknowledged[0], acknowledged[2]]) == []
-
-
-# - bad input: each ends in quarantine or in an alarm, and never stops the other batches -
-
-BATCH = batch_id(1_795_000_000.0, 7)
-
-
-def bad_manifest(body: bytes) -> list[tuple[str, bytes]]:
-    return [(f"batches/{BATCH}.json", body), (f"incoming/{BATCH}/1.9/1.9.1/1.9.1.1.dcm", b"DICM9")]
-
-
-BAD_INPUT = {
-    "text file below incoming": [("incoming/readme.txt", b"hello")],
-    "folder that is no batch": [("incoming/CT images/1.dcm", b"DICM")],
-    "text file in a batch": [(f"incoming/{BATCH}/readme.txt", b"hello")],
-    "folder marker": [("incoming/", b"")],
-    "key with other than UIDs": [(f"incoming/{BATCH}/DOE/JANE/1.dcm", b"DICM")],
-    "batch of a day that does not exist": [("incoming/20261332T250000000Z-9f3a61c2-0001/1/2/3.dcm", b"DICM")],
-    "manifest of no batch": [("batches/notes.json", b"{}")],
-    "manifest that is not JSON": bad_manifest(b"\x00\xff"),
-    "manifest that is a list": bad_manifest(b"[]"),
-    "manifest of another batch": bad_manifest(b'{"batch": "x", "instances": 1}'),
-    "manifest with a word for a number": bad_manifest(json.dumps({"batch": BATCH, "instances": "one"}).encode()),
-    "manifest with a number for a title": bad_manifest(
-        json.dumps({"batch": BATCH, "instances": 1, "calling_ae_titles": [7]}).encode()
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input_ends_in_quarantine_with_its_reason_and_the_others_go_on(case: str) -> None:
-    world = World()
-    for key, body in BAD_INPUT[case]:
-        world.put(LANDING, key, body)
-    acknowledged = receive(world, good(2))
-    bad_key = BAD_INPUT[case][0][0]
-    if case.startswith("manifest") and len(BAD_INPUT[case]) == 2:
-        acknowledged.append((BATCH, "1.9/1.9.1/1.9.1.1"))
-    first = last_metrics(world)
-    assert int(first["BatchesImporting"]) >= 1
-    world.time += 3600
-    assert int(first["UnrecognizedObjects"]) + int(last_metrics(world)["UnrecognizedObjects"]) == 1
-    wake_every_minute(world)
-    assert problems(world, acknowledged) == []
-    unrecognized = world.ledger["BATCH#UNRECOGNIZED"].values()
-    assert [item["object_key"] for item in unrecognized] == [bad_key]
-    reason = world.buckets[LANDING].get(quarantine_key(bad_key) + ".json")
-    assert reason is not None
-    assert json.loads(reason.body)["reason"]
-
-
-MALFORMED_ITEMS: dict[str, dict[str, Any]] = {
-    "no state": {"revision": 3},
-    "unknown state": {"revision": 3, "state": "DONE"},
-    "a word for a revision": {"revision": "x", "state": "CLOSED"},
-    "a number for a list": {"revision": 3, "state": "CLOSED", "children": 7},
-    "another batch's name": {"revision": 3, "state": "CLOSED", "batch": batch_id(1_795_000_000.0, 8)},
-}
-
-
-@pytest.mark.parametrize("case", MALFORMED_ITEMS)
-def test_a_malformed_ledger_item_is_alarmed_and_the_others_go_on(case: str) -> None:
-    world = World()
-    broken = receive(world, good(2), number=7, study="1.2.7")
-    pk = f"BATCH#{broken[0][0]}"
-    item = {"batch": broken[0][0], "unsettled": "1", **MALFORMED_ITEMS[case], "pk": pk, "sk": "BATCH"}
-    world.ledger[pk]["BATCH"] = world.unsettled[pk] = item
-    acknowledged = receive(world, good(2), number=8)
-    assert last_metrics(world)["ImportErrors"] >= 1
-    for _ in range(5):
-        world.time += 60
-        wake(world)
-    assert batch_item(world, acknowledged[0])["state"] == "SETTLED"
-    assert len(world.keys(f"incoming/{broken[0][0]}/")) == 2
-    del world.ledger[pk], world.unsettled[pk]  # what the manual tells a person to do: the facts are enough
-    wake_every_minute(world)
-    assert problems(world, broken + acknowledged) == []
-
-
-@pytest.mark.parametrize("lease", [{}, {"owner": 7, "expires": "x"}, {"owner": "dead", "expires": 1, "revision": "x"}])
-def test_a_malformed_lease_is_taken(lease: Item) -> None:
-    world = World()
-    world.ledger["LEASE"]["LEASE"] = {"pk": "LEASE", "sk": "LEASE", "revision": 0, **lease}
-    acknowledged = receive(world, good(2))
-    wake_every_minute(world)
-    assert problems(world, acknowledged) == []
+    assert len(world.jobs) - len(world.extra) <= 3 + 2 * 6 + 10

@@ -1,4 +1,4 @@
-"""Two importers at once: the lease is lost at any call, or does not exist at all; clocks disagree."""
+"""Two importers at once (lease.py, ledger.py): the lease is lost at any call, or there is none; clocks disagree."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import pytest
 from import_lambda.aws import Item
 from import_lambda.reconcile import reconcile
 from import_lambda.settings import Settings
-from tests.testkit.import_scenarios import SCENARIOS, at_rest, problems, wake, wake_every_minute
-from tests.testkit.memory_aws import MemoryAws, World
+from tests.testkit.import_scenarios import SCENARIOS, STRIDES, live, problems, wake, wake_every_minute
+from tests.testkit.memory_aws import MemoryAws
+from tests.testkit.memory_world import World
 
 
 class Interleaver:
@@ -85,11 +86,7 @@ def test_without_any_lease_two_importers_still_agree(scenario: str) -> None:
             aws = NoLeaseAws(world, {"a": 0.0, "b": 240.0}[name], switch)
             reconcile(aws, settings, aws.now() + 870)
 
-        for _ in range(400):
-            interleaver.run(invoke, ["a", "b"])
-            world.time += 60
-            if at_rest(world):
-                break
+        live(world, lambda interleaver=interleaver, invoke=invoke: interleaver.run(invoke, ["a", "b"]))  # type: ignore[misc]
         wake_every_minute(world, settings)
         assert problems(world, acknowledged) == [], f"seed {seed}"
 
@@ -101,7 +98,7 @@ def test_whoever_loses_the_lease_at_any_call_does_no_harm(scenario: str, token_s
     build, settings = SCENARIOS[scenario]
     calls, number = 1_000, 0
     while number < calls:
-        number += 1
+        number += STRIDES.get(scenario, 1)
         world = World(token_seconds=token_seconds)
         random.seed(1)
         acknowledged = build(world)
@@ -117,11 +114,7 @@ def test_whoever_loses_the_lease_at_any_call_does_no_harm(scenario: str, token_s
                 world.time += 60
                 wake(world, settings)
 
-        for _ in range(400):
-            wake(world, settings, pause)
-            world.time += 60
-            if at_rest(world):
-                break
+        live(world, lambda world=world, pause=pause: wake(world, settings, pause))  # type: ignore[misc]
         wake_every_minute(world, settings)
         if seen < 1_000_000:
             calls = seen

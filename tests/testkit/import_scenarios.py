@@ -6,13 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
 from import_lambda.aws import Item
+from import_lambda.decisions import WARNED
 from import_lambda.keys import INSTANCE_KEY, iso
 from import_lambda.ledger import FINAL_STATES
 from import_lambda.reconcile import reconcile
 from import_lambda.settings import Settings
-from tests.testkit.memory_aws import LANDING, SETTINGS, MemoryAws, World
+from tests.testkit.memory_aws import MemoryAws
+from tests.testkit.memory_world import LANDING, SETTINGS, Stored, World
 
 Instance = tuple[str, str]  # batch as the receiver named it, and Study/Series/SOP
 Interrupt = Callable[[str, int, str], None]
@@ -40,7 +43,7 @@ def receive(
     return acknowledged
 
 
-def close_batch(world: World, batch: str, instances: int, stored_at: float) -> None:
+def close_batch(world: World, batch: str, instances: int, stored_at: float, **more: Any) -> None:
     """PUT a batch's manifest."""
     times = {
         "opened_at": iso(stored_at),
@@ -48,13 +51,18 @@ def close_batch(world: World, batch: str, instances: int, stored_at: float) -> N
         "closed_at": iso(world.time),
     }
     manifest = {"schema": 1, "batch": batch, **times, "closed_by": "quiet", "instances": instances}
-    manifest |= {"bytes": 1, "calling_ae_titles": ["CT1"], "studies": []}
+    manifest |= {"bytes": 1, "calling_ae_titles": ["CT1"], "studies": [], **more}
     world.put(LANDING, f"batches/{batch}.json", json.dumps(manifest).encode())
 
 
 def good(count: int, first: int = 0) -> list[bytes]:
     """Bodies that HealthImaging imports."""
     return [b"DICM%d" % number for number in range(first, first + count)]
+
+
+# These live long: of their calls, every so manieth is interrupted.
+STRIDES = {"never imported": 41, "failing job": 41}
+QUICK_DOUBTS = replace(SETTINGS, doubt_spacing_seconds=60)
 
 
 def plain_batch(world: World) -> list[Instance]:
@@ -65,8 +73,26 @@ def bad_objects(world: World) -> list[Instance]:
     return receive(world, [*good(2), b"BAD", b"", b"CONFLICT", b"FLAKY:1"])
 
 
+def warned_objects(world: World) -> list[Instance]:
+    """One warning that is serious, one that is harmless, one that nobody knows."""
+    return receive(world, [*good(1), b"WARN:45330", b"WARN:45570", b"WARN:47513"])
+
+
+def late_in_its_batch(world: World) -> list[Instance]:
+    """A streamed object whose batch was closed without it: a later batch's manifest claims it (docs/adr/0001)."""
+    first = receive(world, good(2), close=False)
+    late = (first[0][0], "1.2.3/1.2.3.1/1.2.3.9.9")
+    key = f"incoming/{late[0]}/{late[1]}.dcm"
+    close_batch(world, first[0][0], 2, world.time, late=[key])
+    world.put(LANDING, key, b"DICM late")
+    second = receive(world, good(1), number=2, study="1.2.4", close=False)
+    close_batch(world, second[0][0], 2, world.time, elsewhere=[key])
+    return [*first, (second[0][0], late[1]), *second]
+
+
 def never_imported(world: World) -> list[Instance]:
-    return receive(world, [*good(1), b"FLAKY:99", b"SILENT"])
+    world.healthy_every_minutes = 2
+    return receive(world, [*good(1), b"ODD", b"SILENT"])
 
 
 def orphan(world: World) -> list[Instance]:
@@ -74,6 +100,7 @@ def orphan(world: World) -> list[Instance]:
 
 
 def failing_job(world: World) -> list[Instance]:
+    world.healthy_every_minutes = 2
     return receive(world, [*good(3), b"POISON", *good(2, first=4)])
 
 
@@ -113,12 +140,14 @@ def unrecognized_objects(world: World) -> list[Instance]:
 SCENARIOS: dict[str, tuple[Callable[[World], list[Instance]], Settings]] = {
     "plain batch": (plain_batch, SETTINGS),
     "bad objects": (bad_objects, SETTINGS),
-    "never imported": (never_imported, SETTINGS),
+    "warned objects": (warned_objects, SETTINGS),
+    "never imported": (never_imported, QUICK_DOUBTS),
     "orphan": (orphan, SETTINGS),
-    "failing job": (failing_job, SETTINGS),
+    "failing job": (failing_job, QUICK_DOUBTS),
     "over the limit": (over_the_limit, replace(SETTINGS, max_files_per_job=3)),
     "two batches": (two_batches, SETTINGS),
     "late object": (late_object, SETTINGS),
+    "late in its batch": (late_in_its_batch, replace(SETTINGS, orphan_after_seconds=86_400)),
     "unrecognized objects": (unrecognized_objects, SETTINGS),
 }
 
@@ -131,20 +160,33 @@ def wake(world: World, settings: Settings = SETTINGS, interrupt: Interrupt | Non
 
 def at_rest(world: World) -> bool:
     """Say whether there is nothing left to do."""
-    open_keys = world.keys("incoming/") + world.keys("batches/")
+    open_keys = world.keys("incoming/") + world.keys("split/") + world.keys("batches/")
     return not open_keys and not world.unsettled and not world.running and not world.late_results
 
 
 def wake_every_minute(world: World, settings: Settings = SETTINGS, minutes: int = 400, skew: float = 0.0) -> None:
     """The schedule, until there is nothing left to do; three more wake-ups after that change nothing."""
-    for _ in range(minutes):
-        wake(world, settings, skew=skew)
-        world.time += 60
-        if at_rest(world):
-            break
+    live(world, lambda: wake(world, settings, skew=skew), minutes)
     for _ in range(3):
         wake(world, settings, skew=skew)
         world.time += 60
+
+
+def live(world: World, wake_up: Callable[[], None], minutes: int = 400) -> None:
+    """A wake-up every minute until there is nothing left to do; other batches come as the world says."""
+    for minute in range(minutes):
+        if world.healthy_every_minutes and minute % world.healthy_every_minutes == 0:
+            receive_healthy(world)
+        wake_up()
+        world.time += 60
+        if at_rest(world):
+            return
+
+
+def receive_healthy(world: World) -> None:
+    """Another batch, which shows that HealthImaging works."""
+    number = 5_000 + len(world.extra)
+    world.extra += receive(world, [b"DICM %d" % number], number=number, study=f"1.9.{number}")
 
 
 def family(world: World, batch: str) -> list[Item]:
@@ -155,16 +197,18 @@ def family(world: World, batch: str) -> list[Item]:
 
 def problems(world: World, acknowledged: list[Instance], imports: int = 1) -> list[str]:
     """One sentence for each thing that is not as promised. `imports`: how often an instance may have been imported."""
-    found = [f"{key} is still there" for key in world.keys("incoming/") + world.keys("batches/")]
+    acknowledged = [*acknowledged, *world.extra]
+    found = [f"{key} is still there" for prefix in ("incoming/", "split/", "batches/") for key in world.keys(prefix)]
     found += [f"{pk} is {item['state']}" for pk, item in world.unsettled.items()]
     imported, quarantined = Counter[Instance](), Counter[Instance]()
     for key, count in world.image_sets.items():
         imported[origin(key)] += count
     for key in world.keys("quarantine/"):
         if INSTANCE_KEY.fullmatch(key.replace("quarantine/", "incoming/", 1)):
-            quarantined[origin(key)] += 1
-            if f"{key}.json" not in world.keys("quarantine/"):
+            record = world.buckets[LANDING].get(f"{key}.json")
+            if record is None:
                 found.append(f"{key} has no reason")
+            quarantined[origin(key)] += record is None or json.loads(record.body)["kind"] != WARNED
     for instance in acknowledged:
         if (imported[instance] > 0) + quarantined[instance] != 1:
             found.append(f"{instance}: {imported[instance]} times imported, {quarantined[instance]} quarantined")
@@ -218,3 +262,22 @@ def study_problems(world: World, acknowledged: list[Instance], quarantined: Coun
             found.append(f"study {study}: the ledger says {told} of {len(mine)}")
         found += [f"study {study}: {row['sk']} is {row['state']}" for row in rows if row["state"] not in FINAL_STATES]
     return found
+
+
+def batch_item(world: World, instance: Instance) -> Item:
+    return world.ledger[f"BATCH#{instance[0]}"]["BATCH"]
+
+
+def key_of(instance: Instance) -> str:
+    return f"incoming/{instance[0]}/{instance[1]}.dcm"
+
+
+def last_metrics(world: World, settings: Settings = SETTINGS) -> dict[str, Any]:
+    aws = MemoryAws(world)
+    values = reconcile(aws, settings, aws.now() + 870)
+    assert values is not None
+    return values
+
+
+def quarantine_reasons(world: World) -> list[Stored]:
+    return [one for one in world.buckets[LANDING].below("quarantine/") if one.found.key.endswith(".json")]

@@ -18,7 +18,7 @@ from import_lambda.aws import ImageSet, ListedObject, Series, StoreAnswer
 from import_lambda.errors import AwsError, TryLater, error_of
 
 if TYPE_CHECKING:
-    from tests.testkit.memory_aws import World
+    from tests.testkit.memory_world import World
 
 ERRORS = {
     "throttled": ("ThrottlingException", 429),
