@@ -77,7 +77,7 @@ audit: install .cache/audit/.installed ## Judge the template with other people's
 	@$(BIN)/cfn-lint --include-experimental --include-checks I E W \
 	  --regions us-east-1 us-west-2 ap-southeast-2 eu-west-1 eu-west-2 --template templates/storescp.yaml
 	@$(BIN)/python -m audit.audit
-	@.cache/audit/venv/bin/zizmor --offline --no-progress --quiet .github
+	@.cache/audit/venv/bin/zizmor --offline --no-progress --quiet --min-severity medium .github
 
 .cache/audit/.installed: audit/requirements.txt audit/package.json audit/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or newer (Debian: apt-get install npm)." >&2; exit 1; }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -50,7 +51,7 @@ OLD_WORDS: dict[str, tuple[str, ...]] = {
     r"\bSURPRISES\b|\btrouble\(|\bsays\(|\bguarded\(": ("",),
     r"\bput_aside\b|\bForeignObjects?\b|\bStrayObjects?\b": ("",),
     r"\bfit_objects\b|\bstarting_ends\b": ("",),
-    r"\b(def|class) (decide|conclude|again|looked|Found|Listed)\b": ("import_lambda", "tests"),
+    r"\b(def|class) (decide|conclude|again|looked|Found|Listed)\b": ("import_lambda", "tests/import_lambda"),
     r"\b_Agreed\b|\b_say_farewell\b|\bis_let_through\b|\bunready_because\b|\bunreachable_because\b": ("",),
     r"\bdef (cut|check|regulate)\b|\bclass Receiver\b": ("container",),
     r"\bOwnPort\b|\bHandedOver\b|\bSecuredPort\b|\bSecuring\b": ("",),
@@ -205,25 +206,29 @@ def test_what_was_deleted_stays_deleted() -> None:
 
 
 def described_by_tests() -> dict[str, str]:
-    """Each test file's docstring's first line."""
+    """Each test file's docstring."""
     described = {}
     for path in python_files("tests"):
         text = ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8"))) or ""
         if Path(path).name.startswith(("test_", "fuzz_")):
-            described[path] = text.partition("\n")[0]
+            described[path] = text
     return described
 
 
 def test_each_module_has_its_test() -> None:
+    """A test of its name, or one whose docstring names it: `x.py`, or `folder/x.py` where several are called x."""
     described = described_by_tests()
     own = {Path(path).name.removeprefix("test_") for path in described}
     told = " ".join(described.values())
+    names = Counter(Path(module.path).name for module in modules())
     untested = []
     for module in modules():
-        name = Path(module.path).name
-        if name in own or name in ("__init__.py", "__main__.py") or module.path.startswith(("benchmarks/", "docs/")):
+        path = Path(module.path)
+        if path.name in ("__init__.py", "__main__.py") or module.path.startswith(("benchmarks/", "docs/")):
             continue
-        if not re.search(rf"(?<![\w.-]){re.escape(name)}\b", told):
+        alone = names[path.name] == 1
+        name = path.name if alone else f"{path.parent.name}/{path.name}"
+        if not (alone and path.name in own) and not re.search(rf"(?<![\w.-]){re.escape(name)}\b", told):
             untested.append(module.path)
     assert_kept("untested module", untested)
 

@@ -1,4 +1,7 @@
-"""Every expected error is one sentence that says what to do: connection.py, shared.py."""
+"""Every expected error is one sentence that says what to do: connection.py, shared.py.
+
+Covers account/errors.py.
+"""
 
 from __future__ import annotations
 

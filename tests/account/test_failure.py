@@ -1,4 +1,7 @@
-"""The root cause of a failed stack, and not its consequences."""
+"""The root cause of a failed stack, and not its consequences.
+
+Covers account/connection.py.
+"""
 
 from __future__ import annotations
 

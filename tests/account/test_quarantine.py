@@ -1,4 +1,7 @@
-"""What HealthImaging refused can be seen, tried again, exported and closed; evidence and reasons stay."""
+"""What HealthImaging refused can be seen, tried again, exported and closed; evidence and reasons stay.
+
+Covers account/keys.py, account/ledger.py, account/quarantine.py, commands/quarantine.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Is it healthy? health.py, device_activity.py, gathering.py, words.py, ledger.py, deployment.py."""
+"""Is it healthy? health.py, device_activity.py, gathering.py, words.py, ledger.py, deployment.py.
+
+Covers account/health.py.
+"""
 
 from __future__ import annotations
 

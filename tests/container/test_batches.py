@@ -1,4 +1,7 @@
-"""When a batch is closed, which instances share one, and what a single sender can cause."""
+"""When a batch is closed, which instances share one, and what a single sender can cause.
+
+Covers storescp/keys.py.
+"""
 
 import hashlib
 import re

@@ -1,4 +1,7 @@
-"""A manifest says what was stored, by whom, and what lies elsewhere (ADR 1)."""
+"""A manifest says what was stored, by whom, and what lies elsewhere (ADR 1).
+
+Covers storescp/manifests.py.
+"""
 
 import json
 import tomllib

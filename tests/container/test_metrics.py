@@ -1,4 +1,7 @@
-"""Metrics become lines that CloudWatch understands and that a pipe takes whole."""
+"""Metrics become lines that CloudWatch understands and that a pipe takes whole.
+
+Covers storescp/metrics.py.
+"""
 
 import json
 

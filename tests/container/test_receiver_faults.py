@@ -1,4 +1,7 @@
-"""Whatever fails: acknowledged means stored byte for byte, and what is not stored is not acknowledged."""
+"""Whatever fails: acknowledged means stored byte for byte, and what is not stored is not acknowledged.
+
+Covers healthcheck.py, storescp/health.py.
+"""
 
 import json
 import os

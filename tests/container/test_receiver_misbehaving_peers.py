@@ -1,4 +1,7 @@
-"""What strangers may do to the port: each gets an answer the standard knows, and nobody else notices."""
+"""What strangers may do to the port: each gets an answer the standard knows, and nobody else notices.
+
+Covers storescp/transport.py.
+"""
 
 import hashlib
 import re

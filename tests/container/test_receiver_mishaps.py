@@ -1,4 +1,7 @@
-"""Whatever happens in a connection ends in one place that gives everything back (association.py, operations.py)."""
+"""Whatever happens in a connection ends in one place that gives everything back (association.py, operations.py).
+
+Covers supervisor.py.
+"""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Real senders, a real process: what is acknowledged is stored, byte for byte."""
+"""Real senders, a real process: what is acknowledged is stored, byte for byte.
+
+Covers worker.py.
+"""
 
 import subprocess
 from collections import Counter

@@ -1,4 +1,7 @@
-"""TLS in the receiver: real handshakes and real senders against a real process."""
+"""TLS in the receiver: real handshakes and real senders against a real process.
+
+Covers listeners.py, tls.py.
+"""
 
 import socket
 import ssl

@@ -1,4 +1,7 @@
-"""Covers bucket.py, connection.py, pool.py, retry.py, fetch.py, store.py: what S3 did not confirm, nobody believes."""
+"""Covers bucket.py, connection.py, pool.py, retry.py, fetch.py, store.py: what S3 did not confirm, nobody believes.
+
+Covers s3/connection.py.
+"""
 
 import asyncio
 import ssl

@@ -1,4 +1,7 @@
-"""Covers bucket.py and retry.py where an object is written in parts: no step takes a refusal for a success."""
+"""Covers bucket.py and retry.py where an object is written in parts: no step takes a refusal for a success.
+
+Covers upload.py.
+"""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,7 @@
-"""A bad value is one line that names variable, value and what is allowed, before any port opens."""
+"""A bad value is one line that names variable, value and what is allowed, before any port opens.
+
+Covers storescp/settings.py.
+"""
 
 import socket
 import subprocess

@@ -1,6 +1,8 @@
 """PS3.8 table 9-10: the standard's own cells, ours, and what the upper layer does in each of them.
 
 Covers storescp.state_table and storescp.upper_layer.
+
+Covers upper_layer.py.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""A task with open associations asks ECS to stop another first, and never so long that a deployment waits for ever."""
+"""A task with open associations asks ECS to stop another first, and never so long that a deployment waits for ever.
+
+Covers protection.py.
+"""
 
 import itertools
 import json

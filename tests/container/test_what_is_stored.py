@@ -1,4 +1,7 @@
-"""What dcmtk, Orthanc or pynetdicom stores is stored here (ADR 11); covers the table of interop's odd_objects.py."""
+"""What dcmtk, Orthanc or pynetdicom stores is stored here (ADR 11); covers the table of interop's odd_objects.py.
+
+Covers corpus.py, interop/senders.py, validator.py, wiretap.py.
+"""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,8 @@
-"""Requests and answers of the HealthImaging emulator, by botocore's service model."""
+"""Requests and answers of the HealthImaging emulator, by botocore's service model.
+
+Covers admin_api.py, datastores.py, frames.py, image_set_operations.py, image_sets.py, metadata.py, model.py,
+search.py, throttle.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""store_dicom, dicomweb_search, dicomweb_retrieve, dicomweb, dicom_json, frames, multipart, instance_files."""
+"""store_dicom, dicomweb_search, dicomweb_retrieve, dicomweb, dicom_json, frames, multipart, instance_files.
+
+Covers dicom_json.py, dicomweb_retrieve.py, dicomweb_search.py, healthimaging_emulator/errors.py, multipart.py,
+store_dicom.py.
+
+Covers healthimaging_emulator/dicomweb.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Import jobs of the HealthImaging emulator: life, quotas, output, image sets, events, on a virtual clock."""
+"""Import jobs of the HealthImaging emulator: life, quotas, output, image sets, events, on a virtual clock.
+
+Covers events.py, import_jobs.py, scheduler.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The command `healthimaging-emulator`: __main__.py, server.py, object_store.py's folder, and the behaviour file."""
+"""The command `healthimaging-emulator`: __main__.py, server.py, object_store.py's folder, and the behaviour file.
+
+Covers healthimaging_emulator/service.py, healthimaging_emulator/settings.py, state.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the HealthImaging emulator refuses, and what it takes, object by object."""
+"""What the HealthImaging emulator refuses, and what it takes, object by object.
+
+Covers completeness.py, instance_files.py.
+"""
 
 from __future__ import annotations
 

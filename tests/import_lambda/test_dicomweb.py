@@ -1,4 +1,7 @@
-"""dicomweb.py: the fast path over real HTTP, from ministack's S3 to the emulator, signed and with its own keys."""
+"""dicomweb.py: the fast path over real HTTP, from ministack's S3 to the emulator, signed and with its own keys.
+
+Covers boto3_aws.py, import_lambda/dicomweb.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The fast path (fast_path.py, confirming.py): small batches by StoreDICOM, and the job for all that is not clear."""
+"""The fast path (fast_path.py, confirming.py): small batches by StoreDICOM, and the job for all that is not clear.
+
+Covers aws.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Crash everywhere: the importer is killed before and after each single call it makes, and then woken again."""
+"""Crash everywhere: the importer is killed before and after each single call it makes, and then woken again.
+
+Covers applying.py.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 S3, DynamoDB and IAM are ministack's, HealthImaging is the emulator, which checks requests against the service model.
 The function's key may do what it needs and no more.
+
+Covers import_lambda/metrics.py.
 """
 
 from __future__ import annotations

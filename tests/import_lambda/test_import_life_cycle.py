@@ -1,4 +1,7 @@
-"""A batch's life, drawn by hypothesis: no path leads from received to gone without imported or quarantined."""
+"""A batch's life, drawn by hypothesis: no path leads from received to gone without imported or quarantined.
+
+Covers discovery.py, import_lambda/errors.py, import_lambda/keys.py.
+"""
 
 from __future__ import annotations
 

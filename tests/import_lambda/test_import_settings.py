@@ -1,4 +1,7 @@
-"""The function's environment and metrics: settings.py, metrics.py, gauges.py, handler.py."""
+"""The function's environment and metrics: settings.py, metrics.py, gauges.py, handler.py.
+
+Covers import_lambda/settings.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What becomes of each object: watching.py, settling.py, splitting.py, closing.py, counting.py, results.py."""
+"""What becomes of each object: watching.py, settling.py, splitting.py, closing.py, counting.py, results.py.
+
+Covers import_lambda/ledger.py, import_lambda/quarantine.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Batch manifests (manifests.py): who sent what, what is late, and what is no manifest at all."""
+"""Batch manifests (manifests.py): who sent what, what is late, and what is no manifest at all.
+
+Covers import_lambda/manifests.py.
+"""
 
 from __future__ import annotations
 

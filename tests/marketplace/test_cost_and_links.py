@@ -1,4 +1,7 @@
-"""What a month costs, and the links that open CloudFormation's form."""
+"""What a month costs, and the links that open CloudFormation's form.
+
+Covers cost.py, cost_model.py, links.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Covers live_listing.py, listing.py, offers.py and changeset.py: a listing's life beside its versions."""
+"""Covers live_listing.py, listing.py, offers.py and changeset.py: a listing's life beside its versions.
+
+Covers marketplace.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Publishing against the services' models: what is checked, in which order, and what every failure says."""
+"""Publishing against the services' models: what is checked, in which order, and what every failure says.
+
+Covers catalog.py, catalog_errors.py, images.py, marketplace/errors.py.
+"""
 
 from __future__ import annotations
 

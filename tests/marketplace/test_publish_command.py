@@ -1,4 +1,7 @@
-"""The publish command as a process: its sentences, its exit codes, and what a terminal is asked."""
+"""The publish command as a process: its sentences, its exit codes, and what a terminal is asked.
+
+Covers terminal.py.
+"""
 
 from __future__ import annotations
 

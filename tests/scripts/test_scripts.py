@@ -1,4 +1,7 @@
-"""Covers scripts/image.py, scripts/base_image.py, scripts/system_packages.py and scripts/licences.py."""
+"""Covers scripts/image.py, scripts/base_image.py, scripts/system_packages.py and scripts/licences.py.
+
+Covers programs.py.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import pytest
 import base_image
 import image
 import licences
+import programs
 import system_packages
 
 ROOT = Path(__file__).parents[2]
@@ -114,3 +118,11 @@ def test_an_images_licences_are_listed_once_each_with_pythons_first(tmp_path: Pa
     ]
     sbom.write_text("{}")
     assert run("licences.py", str(sbom)).returncode == 1
+
+
+def test_the_command_line_is_released_under_the_version_that_it_says(tmp_path: Path) -> None:
+    done = run("programs.py", str(tmp_path), "9.9.9")
+    assert done.returncode == 1 and not list(tmp_path.iterdir())
+    assert done.stderr == (
+        f"pyproject.toml has version {programs.declared_version()}, but the release is 9.9.9: set it there.\n"
+    )

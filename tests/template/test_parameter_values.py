@@ -1,4 +1,8 @@
-"""Hand-made values: the bad ones are refused by pattern, list or rule with a sentence that says what to type."""
+"""Hand-made values: the bad ones are refused by pattern, list or rule with a sentence that says what to type.
+
+Covers capacity.py, dicom.py, fargate.py, operation.py, parameters/data.py, parameters/network.py,
+parameters/transport.py, patterns.py, regions.py, rules.py, spec.py.
+"""
 
 from __future__ import annotations
 

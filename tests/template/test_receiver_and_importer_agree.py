@@ -1,4 +1,7 @@
-"""What the form accepts, receiver and importer accept: a stack that CloudFormation creates also starts."""
+"""What the form accepts, receiver and importer accept: a stack that CloudFormation creates also starts.
+
+Covers template/metrics.py.
+"""
 
 from __future__ import annotations
 

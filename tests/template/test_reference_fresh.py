@@ -1,4 +1,7 @@
-"""The reference pages of the documentation are what the code says."""
+"""The reference pages of the documentation are what the code says.
+
+Covers importing.py, reference.py, template/service.py.
+"""
 
 from __future__ import annotations
 

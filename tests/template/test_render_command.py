@@ -1,4 +1,7 @@
-"""The command render-template, as a program and in-process."""
+"""The command render-template, as a program and in-process.
+
+Covers cli.py, files.py.
+"""
 
 from __future__ import annotations
 

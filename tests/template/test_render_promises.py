@@ -1,4 +1,7 @@
-"""What `render()` promises: purity, names, fresh files, and nothing that ties a stack to one Region or account."""
+"""What `render()` promises: purity, names, fresh files, and nothing that ties a stack to one Region or account.
+
+Covers dashboard.py, evaluation.py, findings.py, outputs.py, release.py, rendering.py.
+"""
 
 from __future__ import annotations
 

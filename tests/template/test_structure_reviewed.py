@@ -1,4 +1,8 @@
-"""What a reviewer would look for, by name: reach, deployments, data, roles, alarms."""
+"""What a reviewer would look for, by name: reach, deployments, data, roles, alarms.
+
+Covers alarms.py, audit.py, bucket_policies.py, conditions.py, logs.py, monitoring.py, preflight.py, queries.py,
+scaling.py, storage.py, template/ledger.py, template/network.py, timeouts.py, wake_ups.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the product is made of: a CycloneDX list of parts, and the licences of what is not ours.
+"""What the product is made of: a CycloneDX list of parts, and the licences of what others wrote.
 
 The parts of the image come from the image itself, as trivy found them when it was built (`make image-lint`): Debian's
 packages and Python's. What is compiled into a wheel is in no package list; `third_party.json` names it.

@@ -3,6 +3,8 @@
 One stack serves all trials. Each takes one piece out of a role's policy, sends a study and drives the importer; then
 the policy is put back, and the same works. The study is large enough to be split and has an image that HealthImaging
 refuses, so that a trial with every piece in place calls everything that the roles allow.
+
+Covers iam.py, local/processes.py.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """Every mode of the template is created by CloudFormation; a walk through all of them by update, and a deletion,
-leave what holds images or facts where it is."""
+leave what holds images or facts where it is.
+
+Covers modes.py.
+"""
 
 from __future__ import annotations
 

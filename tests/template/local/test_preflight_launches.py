@@ -1,5 +1,8 @@
 """The preflight check where CloudFormation calls it: a launch that could not work fails in seconds, with the sentence,
-and leaves nothing behind. The states that the embedded AWS can be brought into; the others: tests/preflight_lambda."""
+and leaves nothing behind. The states that the embedded AWS can be brought into; the others: tests/preflight_lambda.
+
+Covers local/network.py.
+"""
 
 from __future__ import annotations
 
