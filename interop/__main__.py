@@ -34,6 +34,9 @@ run stored, and the bytes are compared with those. A dash: the sender sent nothi
 number is below the number of files, the sender could not read them, or sent them in another syntax (dcmjs-dimse makes
 Implicit VR of Explicit VR). GDCM's gdcmscu speaks no TLS.
 """
+# The files hold the same instances several times over, alike and not: a batch for each, so that none is taken for a
+# repetition, of which only so many a minute are stored.
+EACH_FOR_ITSELF = {"BATCH_MAX_INSTANCES": "1"}
 WHY_REFUSED = """Each of these was looked into, and is right: the request's UIDs contradict the data set (files whose
 meta information does; Orthanc 1.10.1, which reads a UID of VR UN as `31`), or the request names no instance.
 """
@@ -76,7 +79,7 @@ def stored_in(folder: Path) -> Contents:
 
 
 def run_plain(sender: Sender, files: Sequence[DicomFile], store: Path, work: Path) -> Run:
-    with running_receiver(store) as receiver, Wiretap(receiver.port) as tap:
+    with running_receiver(store, **EACH_FOR_ITSELF) as receiver, Wiretap(receiver.port) as tap:
         receiver.await_ready()
         sender.send(files, tap.port, None, work)
         code = receiver.stop()
@@ -99,7 +102,7 @@ def run_tls(
     environment: dict[str, str],
     plain: Run,
 ) -> Run:
-    with running_receiver(store, **environment) as receiver:
+    with running_receiver(store, **EACH_FOR_ITSELF, **environment) as receiver:
         receiver.await_ready()
         sender.send(files, receiver.port, tls, work)
         code = receiver.stop()

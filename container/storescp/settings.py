@@ -91,6 +91,15 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True)
+class CommitmentSettings:
+    """The variables that begin with COMMITMENT_."""
+
+    devices: Mapping[str, DeviceAddress]  # by calling AE title
+    timeout_hours: float
+    poll_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The environment, read and checked; fields carry the variables' names."""
 
@@ -122,9 +131,7 @@ class Settings:
     tls_private_key: str
     tls_client_ca: str
     require_certificate_ae_title: bool
-    commitment_devices: Mapping[str, DeviceAddress]
-    commitment_timeout_hours: float
-    commitment_poll_seconds: float
+    commitments: CommitmentSettings
     log_level: str
     endpoint_url: str
 
@@ -135,9 +142,8 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
     `cores` is the number of processes that WORKERS=0 stands for. An empty value is a missing one.
     """
     reader = _Reader(environment)
-    affordable = reader.whole("MEMORY_BUDGET_MIB", SMALLEST_WORKER_MIB, 1024 * 1024) // SMALLEST_WORKER_MIB
-    workers = reader.whole("WORKERS", 0, 256) or min(cores, affordable)
-    settings = Settings(
+    workers = _read_workers(reader, cores)
+    return Settings(
         dicom_bucket=reader.matching("DICOM_BUCKET", _BUCKET),
         storage_dir=reader.text("STORAGE_DIR"),
         bind_address=reader.text("BIND_ADDRESS"),
@@ -165,18 +171,31 @@ def read_settings(environment: Mapping[str, str], cores: int) -> Settings:
         tls_certificate=reader.not_empty("TLS_CERTIFICATE"),
         tls_private_key=reader.not_empty("TLS_PRIVATE_KEY"),
         tls_client_ca=reader.not_empty("TLS_CLIENT_CA"),
-        require_certificate_ae_title=reader.boolean("REQUIRE_CERTIFICATE_AE_TITLE"),
-        commitment_devices=reader.devices("COMMITMENT_DEVICES"),
-        commitment_timeout_hours=reader.seconds("COMMITMENT_TIMEOUT_HOURS", 0.01, 720),
-        commitment_poll_seconds=reader.seconds("COMMITMENT_POLL_SECONDS", 0.1, 3600),
+        require_certificate_ae_title=_read_require_certificate_ae_title(reader),
+        commitments=_read_commitments(reader),
         log_level=reader.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR")),
         endpoint_url=reader.url("AWS_ENDPOINT_URL_S3") or reader.url("AWS_ENDPOINT_URL"),
     )
-    if not settings.dicom_bucket and not settings.storage_dir:
-        raise reader.refusal("STORAGE_DIR")
-    if settings.require_certificate_ae_title and not settings.tls_client_ca:
+
+
+def _read_workers(reader: "_Reader", cores: int) -> int:
+    affordable = reader.whole("MEMORY_BUDGET_MIB", SMALLEST_WORKER_MIB, 1024 * 1024) // SMALLEST_WORKER_MIB
+    return reader.whole("WORKERS", 0, 256) or min(cores, affordable)
+
+
+def _read_require_certificate_ae_title(reader: "_Reader") -> bool:
+    is_required = reader.boolean("REQUIRE_CERTIFICATE_AE_TITLE")
+    if is_required and not reader.text("TLS_CLIENT_CA"):
         raise reader.refusal("REQUIRE_CERTIFICATE_AE_TITLE")
-    return settings
+    return is_required
+
+
+def _read_commitments(reader: "_Reader") -> CommitmentSettings:
+    return CommitmentSettings(
+        devices=reader.devices("COMMITMENT_DEVICES"),
+        timeout_hours=reader.seconds("COMMITMENT_TIMEOUT_HOURS", 0.01, 720),
+        poll_seconds=reader.seconds("COMMITMENT_POLL_SECONDS", 0.1, 3600),
+    )
 
 
 class _Reader:

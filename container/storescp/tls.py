@@ -58,7 +58,7 @@ def device_context(settings: Settings) -> ssl.SSLContext | None:
     Devices are trusted by TLS_CLIENT_CA, as when they send; their certificates seldom name the host, so its name is
     only checked against the system's authorities, where TLS_CLIENT_CA is not given. Raises `SettingError`.
     """
-    if not any(address.is_tls for address in settings.commitment_devices.values()):
+    if not any(address.is_tls for address in settings.commitments.devices.values()):
         return None
     given = {
         "TLS_CERTIFICATE": settings.tls_certificate,

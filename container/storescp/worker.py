@@ -61,7 +61,7 @@ class Worker:
         self._registry = Registry(settings, self._memory.plan.pending_bytes, slots, report, self._metrics, traces)
         self._storage = StorageService(store, self._batches, self._metrics, log)
         self._commitments = CommitmentService(
-            store, self._metrics, log, self._process_id, settings.commitment_timeout_hours
+            store, self._metrics, log, self._process_id, settings.commitments.timeout_hours
         )
         policy = _policy(settings)
         self._hangups = HangupWatcher(self._loop)
@@ -108,9 +108,9 @@ class Worker:
     async def deliver_commitments(self) -> None:
         """Report storage commitment results to devices that have gone, for ever."""
         settings = self._settings
-        devices, tls = settings.commitment_devices, device_context(settings)
+        devices, tls = settings.commitments.devices, device_context(settings)
         delivery = CommitmentDelivery(self._store, devices, tls, self._metrics, self._log, self._process_id)
-        await delivery.run(settings.commitment_poll_seconds)
+        await delivery.run(settings.commitments.poll_seconds)
 
     # The clock
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from storescp.commitment import DeviceAddress
 from storescp.settings import VARIABLES, SettingError, read_settings
 from tests.testkit.receiver_process import receiver_environment
 
@@ -48,6 +49,15 @@ BAD = [
     ("MEMORY_BUDGET_MIB", "31"),
     ("WORKERS", "257"),
     ("STOP_SECONDS", "inf"),
+    ("COMMITMENT_DEVICES", "CT1"),
+    ("COMMITMENT_DEVICES", "CT1=10.0.0.5"),
+    ("COMMITMENT_DEVICES", "CT1=10.0.0.5:0"),
+    ("COMMITMENT_DEVICES", "CT1=10.0.0.5:65536"),
+    ("COMMITMENT_DEVICES", "CT1=http://10.0.0.5:104"),
+    ("COMMITMENT_DEVICES", "CT1=10.0.0.5:104,CT1=10.0.0.6:104"),
+    ("COMMITMENT_DEVICES", "SEVENTEEN CHARS!!=10.0.0.5:104"),
+    ("COMMITMENT_TIMEOUT_HOURS", "0"),
+    ("COMMITMENT_POLL_SECONDS", "0"),
     ("LOG_LEVEL", "LOUD"),
     ("AWS_ENDPOINT_URL", "localhost:9000"),
     ("AWS_ENDPOINT_URL_S3", "s3://bucket"),
@@ -115,3 +125,13 @@ def test_the_command_ends_with_1_and_a_sentence_if_the_folder_is_none(tmp_path: 
     assert ended.returncode == 1
     assert ended.stderr.startswith("storescp: STORAGE_DIR=")
     assert len(ended.stderr.splitlines()) == 1
+
+
+def test_devices_are_read_with_their_addresses() -> None:
+    value = "CT1=10.0.0.5:104, MR 1 = tls://mr1.example:2762,US=[fd00::1]:11112"
+    devices = read_settings({"COMMITMENT_DEVICES": value}, cores=1).commitments.devices
+    assert devices == {
+        "CT1": DeviceAddress("10.0.0.5", 104),
+        "MR 1": DeviceAddress("mr1.example", 2762, is_tls=True),
+        "US": DeviceAddress("fd00::1", 11112),
+    }
