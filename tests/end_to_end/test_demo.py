@@ -70,16 +70,18 @@ def test_a_folder_of_ones_own_travels_the_whole_chain(place: dict[str, str], tmp
     for output in ("NetworkLoadBalancerDNS: ", "DICOMPort: ", "DICOMAETitle: STORESCP", " resources created"):
         assert output in done.stdout
     assert "CREATE_COMPLETE  " not in done.stdout  # one line for all resources; --verbose gives each its own
-    assert counts_of(done.stdout) == {
+    counts = counts_of(done.stdout)
+    assert counts.pop("import jobs") <= 1  # none where StoreDICOM took them all
+    assert counts == {
         "files": 4,
         "not readable by dcmtk": 0,
         "sent": 4,
         "acknowledged": 4,
         "stored": 4,
         "imported": 4,
+        "of them with a warning": 0,
         "quarantined": 0,
         "image sets": 1,
-        "import jobs": 1,
     }
     assert "\x1b" not in done.stdout  # plain when it is not a terminal
 

@@ -60,6 +60,11 @@ def test_it_is_not_at_rest_while_something_is_left_to_do(account: Account) -> No
     assert not account.at_rest
 
 
+def test_an_image_with_a_warning_is_imported_and_its_original_is_no_refusal() -> None:
+    account = Account(stored=frozenset({A}), imported=frozenset({A}), warned={A: "45344"})
+    assert differences(["1.2.1"], account) == []
+
+
 def test_a_split_batch_counts_for_its_root() -> None:
     assert instance_of(f"incoming/{BATCH}.2.1/1.2/1.3/1.2.1.dcm") == A
     assert instance_of(f"quarantine/{BATCH}/1.2/1.3/1.2.2.dcm") == B

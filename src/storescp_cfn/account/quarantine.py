@@ -213,7 +213,7 @@ def retry(
         book.update(
             item,
             {"retry_requested_at": moment, "retry_requested_by": who},
-            (),
+            ("retry_outcome",),
             ("open", "retry_requested_at"),
         )
     return _outcome_screen(items, _watch(book, items, wait))

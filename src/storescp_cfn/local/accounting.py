@@ -18,6 +18,8 @@ from storescp_cfn.local.stack import DeployedStack, LocalStack
 Instance = tuple[str, str]
 
 # The ledger's states in which nothing is left to do; a split batch lives on in its halves.
+# The kind of a record below quarantine/ whose instance is imported with a serious warning: not a refusal.
+WARNED = "Warned"
 SETTLED = frozenset({"SETTLED", "SPLIT"})
 
 
@@ -42,6 +44,7 @@ class Account:
     stored: frozenset[Instance] = frozenset()
     imported: frozenset[Instance] = frozenset()
     quarantined: dict[Instance, str] = field(default_factory=dict)
+    warned: dict[Instance, str] = field(default_factory=dict)  # imported, and the original is kept for good
     progress: Progress = field(default_factory=Progress)
     image_sets: int = 0
 
@@ -80,11 +83,13 @@ def read(stack: LocalStack, deployed: DeployedStack) -> Account:
     """Read the facts with the operator's key."""
     s3, healthimaging = stack.client("s3"), stack.client("medical-imaging")
     progress = read_progress(stack, deployed)  # first: what it calls settled is then found settled below
+    kept = list(quarantine(s3, deployed.landing_bucket))
     image_sets = healthimaging.get_paginator("search_image_sets").paginate(datastoreId=deployed.datastore_id)
     return Account(
         stored=frozenset(instance_of(key) for key in ever_stored(s3, deployed.landing_bucket)),
         imported=frozenset(instance_of(key) for key in imported_keys(s3, deployed.results_bucket)),
-        quarantined={instance_of(key): reason for key, reason in quarantine(s3, deployed.landing_bucket)},
+        quarantined={instance_of(key): reason for key, kind, reason in kept if kind != WARNED},
+        warned={instance_of(key): reason for key, kind, reason in kept if kind == WARNED},
         progress=progress,
         image_sets=sum(len(page["imageSetsMetadataSummaries"]) for page in image_sets),
     )
@@ -101,7 +106,7 @@ def read_progress(stack: LocalStack, deployed: DeployedStack) -> Progress:
 
 
 def instance_of(key: str) -> Instance:
-    """`<area>/<batch>/<study>/<series>/<sop>.dcm` as (root batch, SOPInstanceUID); a foreign key stands for itself."""
+    """`<area>/<batch>/<study>/<series>/<sop>.dcm` as (root batch, SOPInstanceUID); any other key stands for itself."""
     parts = key.split("/")
     if len(parts) != 5:
         return ("", key)
@@ -130,12 +135,12 @@ def imported_keys(s3: Any, bucket: str) -> Iterator[str]:
                 yield json.loads(line)["inputFile"]
 
 
-def quarantine(s3: Any, bucket: str) -> Iterator[tuple[str, str]]:
-    """(key, reason) of every quarantined instance."""
+def quarantine(s3: Any, bucket: str) -> Iterator[tuple[str, str, str]]:
+    """(key, kind, reason) of every instance below `quarantine/`."""
     for key in keys(s3, bucket, "quarantine/"):
         if not key.endswith(".json"):
-            reason = json.load(s3.get_object(Bucket=bucket, Key=f"{key}.json")["Body"])
-            yield key, str(reason.get("reason", "no reason given"))
+            record = json.load(s3.get_object(Bucket=bucket, Key=f"{key}.json")["Body"])
+            yield key, str(record.get("kind", "")), str(record.get("reason", "no reason given"))
 
 
 def ledger_batches(dynamodb: Any, table: str) -> Iterator[tuple[str, str]]:

@@ -312,6 +312,7 @@ def summary(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> Table:
         table.add_row("acknowledged", str(sum(outcome.acknowledged for outcome in sent)))
     table.add_row("stored", str(len(account.stored)))
     table.add_row("imported", str(len(account.imported)))
+    table.add_row("of them with a warning", str(len(account.warned)))
     table.add_row("quarantined", str(len(account.quarantined)))
     table.add_row("image sets", str(account.image_sets))
     table.add_row("import jobs", str(len(account.progress.jobs)))
@@ -334,6 +335,8 @@ def remarks(sent: Sequence[dcmtk.Sent], account: accounting.Account) -> list[str
     lines = shortened("Not sent, because dcmtk cannot read the file:", unread)
     lines += shortened("Not acknowledged, and still with the sender:", refused)
     lines += shortened("Quarantined:", [f"{count} × {reason}" for reason, count in reasons.most_common()])
+    warnings = Counter(account.warned.values())
+    lines += shortened("Imported, original kept:", [f"{count} × {reason}" for reason, count in warnings.most_common()])
     return lines
 
 
