@@ -90,6 +90,16 @@ class Aws(Protocol):
     def create_items(self, items: list[Item]) -> list[Item]:
         """Write each item if there is none; return those that were not written."""
 
+    def put_items(self, items: list[Item]) -> None:
+        """Write each item that has a `revision`, unless there is one of a higher revision."""
+
+    def open_items(self, kind: str) -> list[Item]:
+        """Return what the index `Open` shows of a kind, oldest first."""
+
+    def count_open(self, kind: str) -> int: ...
+    def create(self, bucket: str, key: str, body: bytes) -> None:
+        """Write an object, if there is none: what is there is never replaced."""
+
     def start_job(self, name: str, input_uri: str, output_uri: str) -> Job: ...
     def get_job(self, job_id: str) -> Job: ...
     def list_jobs(self, status: str) -> list[Job]: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import boto3
@@ -84,6 +85,29 @@ class Boto3Aws(S3Edge):
 
         self.table()
         return [item for item, good in zip(items, in_threads(is_created, items), strict=True) if not good]
+
+    def put_items(self, items: list[Item]) -> None:
+        """Write items that are not behind what is there, several at a time."""
+
+        def put(item: Item) -> None:
+            with suppress(Conflict):
+                self.put_item(item, "revision", "<=", item["revision"])
+
+        self.table()
+        in_threads(put, items)
+
+    def open_items(self, kind: str) -> list[Item]:
+        """Query the index Open."""
+        return self.pages(self.open_query(kind))
+
+    def count_open(self, kind: str) -> int:
+        """Count what the index Open has of a kind."""
+        return len(self.pages({**self.open_query(kind), "ProjectionExpression": "pk"}))
+
+    def open_query(self, kind: str) -> dict[str, Any]:
+        """Return the query for what is open of a kind; `open` is a reserved word."""
+        names = {"IndexName": "Open", "ExpressionAttributeNames": {"#o": "open"}}
+        return {**names, "KeyConditionExpression": "#o = :o", "ExpressionAttributeValues": {":o": kind}}
 
     def start_job(self, name: str, input_uri: str, output_uri: str) -> Job:
         """Start an import job; the name is its clientToken, too."""

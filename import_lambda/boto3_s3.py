@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import boto3
@@ -108,6 +108,11 @@ class S3Edge:
 
         self.client("s3")
         in_threads(put, bodies)
+
+    def create(self, bucket: str, key: str, body: bytes) -> None:
+        """PutObject that never replaces what is there."""
+        with suppress(Missing), aws_errors():  # 412: it is there
+            self.client("s3").put_object(Bucket=bucket, Key=key, Body=body, IfNoneMatch="*")
 
     def copy(self, bucket: str, pairs: list[tuple[ListedObject, str]]) -> list[ListedObject]:
         """Copy objects that still are what was listed, several at a time."""

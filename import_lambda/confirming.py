@@ -21,6 +21,7 @@ from import_lambda.keys import epoch
 from import_lambda.ledger import FINAL_STATES, SETTLING, Batch
 from import_lambda.metrics import log
 from import_lambda.run import Run
+from import_lambda.warnings import ImportWarning, is_serious
 
 CONFIRM_SECONDS = 60.0  # how long the search may lag before the job takes over: documented nowhere
 SETTLING_SECONDS = 600.0  # how long another batch may take from its objects to its entry in the ledger
@@ -108,26 +109,36 @@ def settle_sent(run: Run, sent: Sent, search: Search, settled: list[str]) -> Non
 def line_of(sent: Sent, listed: ListedObject, search: Search) -> dict[str, Any] | None:
     """Return the line that success.ndjson would have of an instance; None unless all is clear.
 
-    Clear is: an answer says stored without a warning, or got lost; the search finds it without a warning; its series
-    has one primary image set, and no other one has changed since it was sent.
+    Clear is: an answer says stored, or got lost; the search finds it; neither has a serious warning; its series has one
+    primary image set, and no other one has changed since it was sent.
     """
     shown, sets, sop = search.found[series_of(listed)], search.image_sets[series_of(listed)], sop_of(listed)
     if isinstance(shown, AwsError) or isinstance(sets, AwsError) or sop not in shown:
         return None
     if listed.key not in sent.lost and sop not in sent.stored:
         return None
-    if shown[sop] or sent.stored.get(sop):
+    warnings = warnings_of(sent, sop, shown[sop])
+    if is_serious(warnings):
         return None
     primary = [one.id for one in sets if one.is_primary]
     others = [one for one in sets if not one.is_primary and one.updated_at > sent.sent_at - CLOCK_SECONDS]
     if len(primary) != 1 or others:
         return None
-    return {"inputFile": listed.key, "importResponse": {"imageSetId": primary[0], "isPrimary": True}}
+    response: dict[str, Any] = {"imageSetId": primary[0], "isPrimary": True}
+    if warnings:
+        response["warnings"] = [{"warning_reason_code": one.code, "type": one.type} for one in warnings]
+    return {"inputFile": listed.key, "importResponse": response}
+
+
+def warnings_of(sent: Sent, sop: str, shown: tuple[int, ...] = ()) -> list[ImportWarning]:
+    """Return the warnings that the answer and the search have of an instance."""
+    return [ImportWarning(code, "") for code in dict.fromkeys((*sent.stored.get(sop, ()), *shown))]
 
 
 def may_still_be_found(sent: Sent, listed: ListedObject) -> bool:
-    """Say whether waiting for the search can help: it was stored without a warning, or perhaps stored."""
-    return listed.key in sent.lost or sent.stored.get(sop_of(listed)) == ()
+    """Say whether waiting for the search can help: it was stored without a serious warning, or perhaps."""
+    sop = sop_of(listed)
+    return listed.key in sent.lost or (sop in sent.stored and not is_serious(warnings_of(sent, sop)))
 
 
 def twins_of(run: Run, sent: Sent, search: Search, lost: list[ListedObject]) -> set[str]:

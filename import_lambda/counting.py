@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from import_lambda.aws import Item, ListedObject
+from import_lambda.entries import enter_instances
 from import_lambda.keys import INSTANCE_KEY, iso, rest_of
-from import_lambda.ledger import STUDY_STATES, Batch, batch_in
+from import_lambda.ledger import SETTLING, STUDY_STATES, Batch, batch_in
 from import_lambda.manifests import Manifest, manifest_of
 from import_lambda.results import RESULT_FILE, Imported, Results, read_results
 from import_lambda.run import Run
@@ -46,6 +47,9 @@ def count_batch(run: Run, batch: Batch, waiting: list[ListedObject], moving: Ite
     for study_instance_uid, numbers in studies.items():
         run.check()
         write_study(run, batch, study_instance_uid, numbers, manifest)
+    if batch.state == SETTLING:
+        found = {key: imported[key] for key in keys if key in imported}
+        enter_instances(run, batch, found, keys & quarantined)
 
 
 def is_own(batch: Batch, key: str) -> bool:

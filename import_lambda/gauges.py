@@ -6,7 +6,7 @@ from collections import Counter
 
 from import_lambda.keys import epoch, opened_at
 from import_lambda.ledger import CLOSED, FINAL_STATES, IMPORTING, INCOMPLETE, STARTING
-from import_lambda.metrics import METRICS
+from import_lambda.metrics import METRICS, OPEN_METRICS
 from import_lambda.run import Run
 
 
@@ -19,6 +19,7 @@ def run_metrics(run: Run) -> dict[str, float | list[float]]:
     since = [epoch(batch.waiting_since) for batch in open_batches]
     since += [opened_at(name) for name in run.manifests if name not in run.known]
     values: dict[str, float | list[float]] = {name: run.counts[name] for name in METRICS}
+    values = {name: value for name, value in values.items() if name not in OPEN_METRICS} | run.open_counts
     values["BatchesWaiting"] = states[CLOSED] + states[STARTING]
     values["BatchesImporting"] = states[IMPORTING]
     values["InstancesMissing"] = sum(batch.missing for batch in open_batches if batch.state == INCOMPLETE)

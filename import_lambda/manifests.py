@@ -14,6 +14,13 @@ from import_lambda.settings import LISTED_TITLES, MAX_MANIFEST_BYTES, MAX_TITLE_
 MAX_CACHED_MANIFESTS = 20
 
 
+class Sender(NamedTuple):
+    """Who sent an instance, and as what; empty where that is not known."""
+
+    calling_ae_title: str = ""
+    sop_class_uid: str = ""
+
+
 class Manifest(NamedTuple):
     """A manifest, checked and cut; `late` and `elsewhere` are object keys."""
 
@@ -26,7 +33,7 @@ class Manifest(NamedTuple):
     elsewhere: list[str]
     instances_by_study: dict[str, int]
     titles_by_study: dict[str, list[str]]
-    titles_by_instance: dict[str, str]  # <study>/<series>/<sop>: who sent it
+    senders: dict[str, Sender]  # by <study>/<series>/<sop>
 
 
 def manifest_key(batch_id: str) -> str:
@@ -105,12 +112,12 @@ def parse_manifest(body: bytes, batch_id: str) -> Manifest:
         raise Malformed(f"{name}: instances is not a count")
     lists = {one: _strings(manifest, one, name) for one in ("calling_ae_titles", "late", "elsewhere")}
     words = {one: str(manifest.get(one) or "")[:64] for one in ("closed_by", "closed_at", "last_stored_at")}
-    by_instance = _titles_by_instance(manifest, name)
+    senders = _senders(manifest, name)
     by_study: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
-    for rest, title in by_instance.items():
+    for rest, sender in senders.items():
         study = rest.partition("/")[0]
-        by_study.setdefault(study, set()).add(title)
+        by_study.setdefault(study, set()).add(sender.calling_ae_title)
         counts[study] = counts.get(study, 0) + 1
     return Manifest(
         instances=count,
@@ -119,7 +126,7 @@ def parse_manifest(body: bytes, batch_id: str) -> Manifest:
         elsewhere=[key for key in lists["elsewhere"] if _is_earlier(key, batch_id)],
         instances_by_study=counts,
         titles_by_study={study: _cut(sorted(titles)) for study, titles in by_study.items()},
-        titles_by_instance=by_instance,
+        senders=senders,
         **words,
     )
 
@@ -140,13 +147,13 @@ def _is_earlier(key: str, batch_id: str) -> bool:
     return bool(match) and key.startswith("incoming/") and key.split("/")[1] != batch_id
 
 
-def _titles_by_instance(manifest: dict[str, Any], name: str) -> dict[str, str]:
-    titles: dict[str, str] = {}
+def _senders(manifest: dict[str, Any], name: str) -> dict[str, Sender]:
+    senders: dict[str, Sender] = {}
     try:
         for group in manifest.get("groups", []):
             above = f"{group['StudyInstanceUID']}/{group['SeriesInstanceUID']}"
-            title = str(group["calling_ae_title"])[:MAX_TITLE_LENGTH]
-            titles |= {f"{above}/{sop}": title for sop in group["SOPInstanceUIDs"]}
+            sender = Sender(str(group["calling_ae_title"])[:MAX_TITLE_LENGTH], str(group.get("SOPClassUID", ""))[:64])
+            senders |= {f"{above}/{sop}": sender for sop in group["SOPInstanceUIDs"]}
     except (LookupError, TypeError):
         raise Malformed(f"{name}: groups is not as docs/adr/0001 says") from None
-    return titles
+    return senders

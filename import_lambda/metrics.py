@@ -23,6 +23,14 @@ METRICS = {  # name: (unit, meaning); namespace StoreSCP, dimension StackName
     "UnrecognizedObjects": ("Count", "objects below incoming/ or batches/ that no receiver wrote"),
     "ImportErrors": ("Count", "what cannot be fixed by retrying: refused calls, unreadable facts"),
 }
+OPEN_METRICS = {  # gauges of what is open in the ledger
+    "QuarantinedOpen": ("Count", "quarantined instances that nobody has closed, and no retry has imported"),
+    "NonPrimaryOpen": ("Count", "imported instances outside the primary image set that nobody has closed"),
+    "WarnedOpen": ("Count", "imported instances with a serious warning that nobody has closed"),
+    "UnrecognizedOpen": ("Count", "quarantined objects that no receiver wrote and nobody has closed"),
+    "CommitmentsUndelivered": ("Count", "storage commitment results that wait too long for their delivery"),
+}
+METRICS |= OPEN_METRICS
 
 
 def log(level: str, message: str, **values: Any) -> None:

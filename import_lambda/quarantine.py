@@ -15,7 +15,7 @@ from import_lambda.decisions import WARNED, Case
 from import_lambda.errors import AwsError, TryLater
 from import_lambda.keys import INSTANCE_KEY, iso, quarantine_key, rest_of, unrecognized_name
 from import_lambda.ledger import Batch
-from import_lambda.manifests import manifest_of
+from import_lambda.manifests import Sender, manifest_of
 from import_lambda.metrics import log
 from import_lambda.run import Run
 from import_lambda.settings import MAX_REASON_LENGTH, MAX_UNRECOGNIZED_PER_PASS
@@ -61,7 +61,7 @@ def carry_out_pending(run: Run, batch: Batch) -> None:
 def _record(run: Run, batch: Batch, entry: Item) -> Item:
     study, series, sop = rest_of(entry["key"]).split("/")
     manifest = manifest_of(run, batch.batch)
-    title = manifest.titles_by_instance.get(rest_of(entry["key"]), "") if manifest else ""
+    title = manifest.senders.get(rest_of(entry["key"]), Sender()).calling_ae_title if manifest else ""
     titles = batch.calling_ae_titles
     return {
         "batch": batch.batch,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from import_lambda.applying import apply, clear_pending
 from import_lambda.aws import Aws
 from import_lambda.closing import close_batch, look_for_missing, reopen
+from import_lambda.commitments import answer_commitments
 from import_lambda.containing import keep_to_batch
 from import_lambda.cursor import Cursor
 from import_lambda.decisions import Decision
@@ -36,6 +37,7 @@ from import_lambda.ledger import (
 from import_lambda.metrics import log
 from import_lambda.queueing import StartQueue, order_of_steps
 from import_lambda.registering import register
+from import_lambda.retries import count_open
 from import_lambda.run import Run
 from import_lambda.settings import METRICS_SECONDS, SLICE_SECONDS, Settings
 from import_lambda.splitting import split
@@ -64,6 +66,8 @@ def work(run: Run, emit: Callable[[Values], None] | None) -> None:
     while True:
         before, run.needs_another_pass, run.stop_starting, run.start_failures = run.saves, False, False, 0
         make_pass(run, emit)
+        answer_commitments(run)
+        run.open_counts = count_open(run)
         idle = 0 if run.saves > before else idle + 1
         if run.needs_another_pass and idle < 4:
             run.pause(2.0**idle)

@@ -42,6 +42,8 @@ class Run:
         self.sent: dict[str, Any] = {}  # what the fast path has under way, by batch id (confirming.Sent)
         self.by_job: set[str] = set()  # batches that are not for the fast path
         self.is_refusal_reported = False
+        self.lookups_left = 0  # of the ledger, for storage commitment, in this pass
+        self.open_counts: dict[str, int] = {}
 
     def check(self) -> None:
         """Look at clock and lease between two calls.

@@ -59,6 +59,8 @@ class Settings:
     fast_import: str = field(default="true", metadata={"allowed": "true|false"})  # small batches by StoreDICOM
     fast_max_bytes: int = field(default=300_000_000, metadata={"allowed": (1, 1_000_000_000)})  # of such a batch
     fast_max_instances: int = field(default=1_000, metadata={"allowed": (1, 5_000)})
+    commitment_alarm_seconds: int = field(default=3600, metadata={"allowed": (60, 86_400)})  # a result undelivered
+    device_days: int = field(default=400, metadata={"allowed": (1, 3_650)})  # how long DEVICE# items stay
     max_files_per_job: int = field(default=5_000, metadata={"allowed": (1, 100_000)})
     max_bytes_per_job: int = field(default=10_000_000_000, metadata={"allowed": (1_000_000, 10 * 1024**3)})
 

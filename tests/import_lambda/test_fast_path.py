@@ -93,6 +93,7 @@ TROUBLES = {
     "a search that fails afterwards": Trouble(0, search_script=("", "throttled")),
     "no permission to search": Trouble(1, search_script=("denied",) * 9),
     "one warned": Trouble(1, bodies=(*good(5), b"DICM WARN:45330"), imports=2),
+    "one with a harmless warning": Trouble(0, bodies=(*good(5), b"DICM WARN:45569")),
     "one that is not primary": Trouble(1, bodies=(*good(5), b"CONFLICT"), imports=2, non_primary=1),
     "one that is no image": Trouble(1, bodies=(*good(5), b"BAD"), quarantined=1),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -181,6 +182,29 @@ class MemoryAws(DicomWebCalls):
             except Conflict:
                 left.append(item)
         return left
+
+    def put_items(self, items: list[Item]) -> None:
+        for item in items:
+            with suppress(Conflict):
+                self.put_item(item, "revision", "<=", item["revision"])
+
+    def open_items(self, kind: str) -> list[Item]:
+        def querying() -> list[Item]:
+            rows = [item for rows in self.world.ledger.values() for item in rows.values() if item.get("open") == kind]
+            return [duplicate(item) for item in sorted(rows, key=lambda item: str(item["open_since"]))]
+
+        items: list[Item] = self.call("dynamodb:query", querying)
+        return items
+
+    def count_open(self, kind: str) -> int:
+        return len(self.open_items(kind))
+
+    def create(self, bucket: str, key: str, body: bytes) -> None:
+        def creating() -> None:
+            if self.world.buckets[bucket].get(key) is None:
+                self.world.put(bucket, key, body)
+
+        self.call("s3:put", creating)
 
     # - HealthImaging -
 
