@@ -153,3 +153,22 @@ def test_a_host_that_does_not_answer_is_an_error_to_try_later(fast: Account, mon
     (found,) = aws_of().search_instances([("1.2", "1.3")])
     assert isinstance(found, AwsError)
     aws_of().delete(LANDING, [listed])
+
+
+def test_the_ledgers_open_index_and_items_that_only_grow(fast: Account) -> None:
+    aws = aws_of()
+    items = [{"pk": f"INSTANCE#{number}", "sk": "BATCH#x#1", "revision": 5, "open": "WARNED"} for number in range(30)]
+    aws.put_items([item | {"open_since": f"2026-11-{1 + number:02d}"} for number, item in enumerate(items)])
+    aws.put_items([items[0] | {"revision": 4, "open": "OTHER", "open_since": "x"}])
+    found = aws.open_items("WARNED")
+    assert [item["pk"] for item in found] == [item["pk"] for item in items]
+    assert (aws.count_open("WARNED"), aws.count_open("OTHER")) == (30, 0)
+
+
+def test_what_is_created_is_never_replaced(fast: Account) -> None:
+    aws = aws_of()
+    for body in (b"first", b"second"):
+        aws.create(LANDING, "commitments/results/created.json", body)
+    (listed,) = aws.list_objects(LANDING, "commitments/results/created.json")
+    assert aws.read(LANDING, listed.key) == b"first"
+    aws.delete(LANDING, [listed])

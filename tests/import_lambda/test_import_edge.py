@@ -52,11 +52,12 @@ def policy() -> dict[str, Any]:
     moved = [f"{landing}/incoming/*", f"{landing}/split/*"]
     grants = [
         (["s3:ListBucket"], [landing, results]),
-        (["s3:GetObject"], [*moved, f"{landing}/batches/*", f"{results}/jobs/*"]),
+        (["s3:GetObject"], [*moved, f"{landing}/batches/*", f"{landing}/commitments/*", f"{results}/jobs/*"]),
         (["s3:PutObject"], [f"{landing}/split/*", f"{landing}/quarantine/*", f"{results}/jobs/*"]),
-        (["s3:DeleteObject"], [*moved, f"{landing}/batches/*"]),
+        (["s3:PutObject"], [f"{landing}/commitments/results/*"]),
+        (["s3:DeleteObject"], [*moved, f"{landing}/batches/*", f"{landing}/commitments/*"]),
         (["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"], [table]),
-        (["dynamodb:Query"], [f"{table}/index/Unsettled"]),
+        (["dynamodb:Query"], [f"{table}/index/Unsettled", f"{table}/index/Open"]),
     ]
     statements = [{"Effect": "Allow", "Action": actions, "Resource": resources} for actions, resources in grants]
     return {"Version": "2012-10-17", "Statement": statements}
@@ -157,18 +158,23 @@ def create(s3: Any, dynamodb: Any) -> None:
         s3.create_bucket(Bucket=bucket)
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     names = {"pk": "HASH", "sk": "RANGE"}
-    index_names = {"unsettled": "HASH", "batch": "RANGE"}
+    indexes = {
+        "Unsettled": {"unsettled": "HASH", "batch": "RANGE"},
+        "Open": {"open": "HASH", "open_since": "RANGE"},
+    }
+    attributes = [*names, *(name for index in indexes.values() for name in index)]
     dynamodb.create_table(
         TableName=TABLE,
         BillingMode="PAY_PER_REQUEST",
         KeySchema=[{"AttributeName": name, "KeyType": kind} for name, kind in names.items()],
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in (*names, *index_names)],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in attributes],
         GlobalSecondaryIndexes=[
             {
-                "IndexName": "Unsettled",
-                "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in index_names.items()],
+                "IndexName": index,
+                "KeySchema": [{"AttributeName": name, "KeyType": kind} for name, kind in keys.items()],
                 "Projection": {"ProjectionType": "ALL"},
             }
+            for index, keys in indexes.items()
         ],
     )
 
