@@ -93,6 +93,7 @@ bench: install system-packages ## Measure the receiver beside its peers (ROWS="c
 	@$(BIN)/python -m pip install --quiet --requirement benchmarks/requirements.txt
 	@$(BIN)/python -m benchmarks.receive $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
 	@PYTHONPATH=. $(BIN)/python -m benchmarks.import_latency
+	@PYTHONPATH=. $(BIN)/python -m benchmarks.study_latency
 	@PYTHONPATH=. $(BIN)/python -m benchmarks.import_year $(if $(QUICK),--days 7)
 
 .PHONY: interop
