@@ -24,8 +24,9 @@ from import_lambda.settings import Settings
 from storescp.batches import Batches, Contributor, Instance, Limits
 from storescp.settings import read_settings
 from tests.testkit.import_scenarios import close_batch
-from tests.testkit.memory_aws import LANDING, SETTINGS, MemoryAws, World
+from tests.testkit.memory_aws import MemoryAws
 from tests.testkit.memory_dicomweb import MemoryDicomWeb
+from tests.testkit.memory_world import LANDING, SETTINGS, World
 
 STUDIES, FEWEST, MOST = 60, 1, 500
 IMAGE_BYTES, IMAGES_PER_SECOND = 524_288, 27.0
