@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from import_lambda.aws import Item, ListedObject
+from import_lambda.commitment_requests import Request, read_request
 from import_lambda.entries import OPEN_WARNED, STATE_IMPORTED
 from import_lambda.errors import MALFORMED_DATA_ERRORS, AwsError, Conflict, Malformed, Missing, TryLater
 from import_lambda.keys import epoch, iso
@@ -27,16 +27,6 @@ PROCESSING_FAILURE, NO_SUCH_INSTANCE, CLASS_CONFLICT, RESOURCE_LIMITATION = 0x01
 MAX_INSTANCES = 10_000
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 LOOKED_UP_PER_PASS = 2_000
-
-
-class Request(NamedTuple):
-    """A request, checked: SOP class and instance as safe names, in the order of the request."""
-
-    id: str
-    calling_ae_title: str
-    received_at: str
-    timeout_at: str
-    instances: list[tuple[str, str]]
 
 
 def answer_commitments(run: Run) -> None:
@@ -72,22 +62,6 @@ def keep_to_request(run: Run, request_id: str, action: Callable[[Run, str], None
         run.report_error("AWS refused a call for storage commitment", code=error.code)
     except MALFORMED_DATA_ERRORS as error:
         run.report_error("a storage commitment request cannot be read", fact=type(error).__name__)
-
-
-def read_request(body: bytes) -> Request:
-    """Return a request.
-
-    Raises Malformed: it is not one.
-    """
-    try:
-        value: dict[str, Any] = json.loads(body)
-        instances = [(str(sop_class), str(instance)) for sop_class, instance in value["instances"]]
-        words = [str(value[name]) for name in ("id", "calling_ae_title", "received_at", "timeout_at")]
-    except (RecursionError, *MALFORMED_DATA_ERRORS):
-        raise Malformed("a storage commitment request is not as docs/adr/0001 says") from None
-    if not epoch(words[3]):
-        raise Malformed("a storage commitment request has no timeout_at")
-    return Request(words[0], words[1], words[2], words[3], instances)
 
 
 def answer(run: Run, listed: ListedObject) -> None:

@@ -210,7 +210,7 @@ def test_a_wake_up_without_work_is_short_and_cheap() -> None:
     begun, calls = world.time, sum(world.calls.values())
     wake(world)
     assert world.time == begun
-    assert sum(world.calls.values()) - calls <= 7
+    assert sum(world.calls.values()) - calls <= 14  # of them five counts of the index Open, for the gauges
 
 
 def test_a_batch_that_waits_for_healthimaging_is_not_waited_for() -> None:

@@ -1,4 +1,4 @@
-"""entries.py, commitments.py, retries.py: what the ledger answers about instances, devices, commitment and retries."""
+"""entries, commitments, commitment_requests, retries: instances, devices, storage commitment and retries in the ledger."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_what_is_no_manifest_is_refused_without_being_quoted(body: bytes) -> Non
 
 def test_a_manifest_of_the_version_before_is_read_with_its_defaults() -> None:
     parsed = parse_manifest(manifest(), BATCH)
-    assert (parsed.instances, parsed.late, parsed.elsewhere, parsed.titles_by_instance) == (2, [], [], {})
+    assert (parsed.instances, parsed.late, parsed.elsewhere, parsed.senders) == (2, [], [], {})
 
 
 def test_lists_and_words_are_cut_to_what_a_ledger_item_holds() -> None:
