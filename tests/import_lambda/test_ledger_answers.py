@@ -1,4 +1,4 @@
-"""entries, commitments, commitment_requests, retries: instances, devices, storage commitment and retries in the ledger."""
+"""entries, commitments, commitment_requests, retries: what the ledger answers about instances, devices and requests."""
 
 from __future__ import annotations
 
