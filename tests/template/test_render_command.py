@@ -6,6 +6,7 @@ Covers cli.py, files.py.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,9 @@ def test_help_does_not_load_the_template() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
+
+
+def test_functions_of_rules_have_their_long_form() -> None:
+    """AWS documents no other, and CloudFormation has to read the file as it is."""
+    assert "Fn::Contains:" in files.text("yaml")
+    assert not re.search(r"!(Contains|EachMember|ValueOf|RefAll)", files.text("yaml"))

@@ -163,10 +163,16 @@ def alarm() -> dict[str, Callable[..., Any]]:
         created: Created = handlers["create"](logical_id, properties, stack_name)
         return created
 
+    def update(physical_id: str, old: Properties, new: Properties, stack_name: str, logical_id: str) -> Created:
+        if "Metrics" in new:
+            return physical_id, RECORDED_TYPES["AWS::CloudWatch::Alarm"](physical_id)
+        updated: Created = known["update"](physical_id, old, new, stack_name, logical_id)
+        return updated
+
     def delete(physical_id: str, properties: Properties) -> None:
         (noted if "Metrics" in properties else known)["delete"](physical_id, properties)
 
-    return {**known, "create": create, "delete": delete}
+    return {**known, "create": create, "update": update, "delete": delete}
 
 
 def log_group() -> dict[str, Callable[..., Any]]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+
+import cfn_flip
+from troposphere import Template
 
 from storescp_cfn.template.release import Release
 from storescp_cfn.template.rendering import render
@@ -19,8 +24,18 @@ class TemplateFileError(Exception):
 def text(style: str, release: Release | None = None) -> str:
     """Return the template as `yaml` or `json`, with a newline at its end."""
     template = render(release)
-    body = template.to_yaml() if style == "yaml" else template.to_json(indent=1)
-    return str(body).rstrip("\n") + "\n"
+    body = _yaml(template) if style == "yaml" else str(template.to_json(indent=1))
+    return body.rstrip("\n") + "\n"
+
+
+def _yaml(template: Template) -> str:
+    """Intrinsic functions in their short form, but for those of Rules.
+
+    AWS documents no short form of Fn::Contains and its like, and not every reader of templates knows one.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/intrinsic-function-reference-rules.html
+    """
+    rules = cfn_flip.to_yaml(json.dumps({"Rules": template.to_dict()["Rules"]}), long_form=True)
+    return re.sub(r"^Rules:\n(?:[ -].*\n)+", lambda _: rules, str(template.to_yaml()), flags=re.MULTILINE)
 
 
 def write(path: str, style: str) -> None:
