@@ -88,13 +88,7 @@ def run(
         slots = Slots(settings.maximum_associations, associations, worker)
         report = WorkerReport(worker, closed)
         traces = PeerLog(log, Metrics(settings.stack_name))
-        listener: Listener
-        if tls is None:
-            opener = PlainOpener()
-            listener = WorkerInbox(control, opener) if control else PlainListener(dicom, opener, log)
-        else:
-            handshaker = TlsHandshaker(tls, settings.artim_timeout, traces, report.connection_closed)
-            listener = WorkerInbox(control, handshaker) if control else TlsListener(dicom, handshaker, log)
+        listener = _listener(settings, tls, dicom, control, report, log, traces)
         uvloop.run(serve(settings, os.environ, listener, health, slots, report, log, traces, store_factory))
 
     if settings.workers == 1:
@@ -106,6 +100,23 @@ def run(
         code = Supervisor(dicom, settings.workers, associations, closed, serve_worker, log).run()
     log.writer.finish(_LOG_SECONDS_AT_STOP)
     return code
+
+
+def _listener(
+    settings: Settings,
+    tls: ssl.SSLContext | None,
+    dicom: socket.socket,
+    control: socket.socket | None,
+    report: WorkerReport,
+    log: Log,
+    traces: PeerLog,
+) -> Listener:
+    """Where a worker gets its connections from: the port, or the supervisor if there is a `control` socket."""
+    if tls is None:
+        opener = PlainOpener()
+        return WorkerInbox(control, opener) if control else PlainListener(dicom, opener, log)
+    handshaker = TlsHandshaker(tls, settings.artim_timeout, traces, report.connection_closed)
+    return WorkerInbox(control, handshaker) if control else TlsListener(dicom, handshaker, log)
 
 
 def _register_usage(product_code: str) -> None:

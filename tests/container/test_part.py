@@ -165,51 +165,48 @@ class PartsStore:
         self.is_aborted = True
 
 
+def part_of(process: Process) -> Part:
+    filler = process.filler(expected=300_000)
+    filler.write(bytes(200_000))
+    taken = filler.take()
+    assert taken is not None
+    return taken
+
+
+async def end_upload(process: Process, end: str) -> None:
+    """Push three parts, of which the first is stored unless all is over before that; then let it end."""
+    store, stored = PartsStore(), []
+    upload = Upload(cast(Store, store), "key", lambda: stored.append(1))
+    for _ in range(PARTS_AT_ONCE):
+        assert not upload.is_behind
+        upload.push(part_of(process))
+    assert upload.is_behind
+    if end != "abandoned at once":
+        await asyncio.sleep(0.01)
+        assert store.sizes == [200_004] * PARTS_AT_ONCE
+        store.parts[0].set_result(None)
+        await asyncio.sleep(0.01)
+        assert (stored, upload.is_behind) == ([1], False)
+    upload.push(part_of(process))
+    if end == "stored":
+        upload.complete()
+        await asyncio.sleep(0.01)
+        for future in store.parts[1:]:
+            future.set_result(None)
+        assert await upload.result == "etag"
+        return
+    await asyncio.sleep(0)
+    if end == "fails":
+        store.parts[1].set_exception(StoreError("SlowDown"))
+    else:
+        upload.abandon()
+    await asyncio.wait({upload.result})
+    assert upload.result.cancelled() or isinstance(upload.result.exception(), StoreError)
+    assert store.is_aborted
+
+
 @pytest.mark.parametrize("end", ["stored", "fails", "abandoned", "abandoned at once"])
 def test_an_upload_gives_all_memory_back_however_it_ends(end: str) -> None:
     process = Process(64)
-
-    def part() -> Part:
-        filler = process.filler(expected=300_000)
-        filler.write(bytes(200_000))
-        taken = filler.take()
-        assert taken is not None
-        return taken
-
-    async def work() -> None:
-        store, stored = PartsStore(), 0
-
-        def count() -> None:
-            nonlocal stored
-            stored += 1
-
-        upload = Upload(cast(Store, store), "key", count)
-        for _ in range(PARTS_AT_ONCE):
-            assert not upload.is_behind
-            upload.push(part())
-        assert upload.is_behind
-        if end != "abandoned at once":
-            await asyncio.sleep(0.01)
-            assert store.sizes == [200_004] * PARTS_AT_ONCE
-            store.parts[0].set_result(None)
-            await asyncio.sleep(0.01)
-            assert (stored, upload.is_behind) == (1, False)
-        upload.push(part())
-        if end == "stored":
-            upload.complete()
-            await asyncio.sleep(0.01)
-            for future in store.parts[1:]:
-                future.set_result(None)
-            assert await upload.result == "etag"
-        else:
-            await asyncio.sleep(0)
-            if end == "fails":
-                store.parts[1].set_exception(StoreError("SlowDown"))
-            else:
-                upload.abandon()
-            await asyncio.wait({upload.result})
-            assert upload.result.cancelled() or isinstance(upload.result.exception(), StoreError)
-            assert store.is_aborted is (end != "abandoned at once") or store.is_aborted
-
-    asyncio.run(work())
+    asyncio.run(end_upload(process, end))
     assert process.is_as_before()
