@@ -78,7 +78,7 @@ class Crowd:
             raise NotServed(f"{expected} sent, {result.acknowledged} acknowledged, {stored} stored {some}".rstrip())
 
 
-_ONE_WORKER = {"WORKERS": "1"}
+_ONE_WORKER = {"WORKERS": "1", "MAXIMUM_ASSOCIATIONS": "301"}  # one of them asks C-ECHO
 _TWO_WORKERS = {"WORKERS": "2"}
 _SMALLEST = {"WORKERS": "1", "MEMORY_BUDGET_MIB": "32"}
 CROWDS = {

@@ -31,7 +31,7 @@ _IDLE_SECONDS = 10
 _KILL_AFTER_SECONDS = 2.5
 _LATENCY_MS = 30
 _PEAK_EVERY_SECONDS = 0.05
-_MANY = {"MAXIMUM_ASSOCIATIONS": "1400"}  # of which one address may have three quarters
+_MANY = {"MAXIMUM_ASSOCIATIONS": "1100"}
 
 Measured = dict[str, float]
 Server = Callable[[Path], AbstractContextManager[Receiver]]

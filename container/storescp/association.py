@@ -116,6 +116,12 @@ class Association:
 
     # What the registry and the worker call
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has an association that neither sends an object nor waits for an answer."""
+        established = self._established
+        return established is not None and not self._ended and established.is_idle and not established.is_receiving
+
     def enforce_timeouts(self, monotonic_now: float, is_stopping: bool) -> None:
         """End what takes too long (ARTIM, NETWORK_TIMEOUT); while stopping, what only keeps us waiting."""
         self._run(self._enforce_timeouts, monotonic_now, is_stopping)
@@ -229,12 +235,13 @@ class Association:
 
     def _take_slot(self, request: AssociateRequest) -> bool:
         """Take a slot and a first stage of memory, or neither."""
-        if not self._acceptor.memory.admit():
+        registry = self._acceptor.registry
+        if not registry.take_slot(self, request.calling_ae_title):
             return False
-        is_taken = self._acceptor.registry.take_slot(self, request.calling_ae_title)
-        if not is_taken:
-            self._acceptor.memory.dismiss()
-        return is_taken
+        is_admitted = self._acceptor.memory.admit()
+        if not is_admitted:
+            registry.return_slot(self)
+        return is_admitted
 
     def _after_operation(self) -> None:
         if self._ended:

@@ -27,6 +27,10 @@ class Connection(Protocol):
     def host(self) -> str:
         """Address of the peer; empty if it has gone."""
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has an association that neither sends an object nor waits for an answer."""
+
     def abort(self, reason: str) -> None:
         """Abort the association, or drop a connection that has none."""
 
@@ -110,25 +114,32 @@ class Registry:
             next(pending for pending, held in self._pending.items() if held).abort("too many connections")
 
     def take_slot(self, connection: Connection, calling_ae_title: str) -> bool:
-        """Take one of MAXIMUM_ASSOCIATIONS for a connection; return False if there is none, or its peer has its share.
+        """Take one of MAXIMUM_ASSOCIATIONS for a connection; return False if there is none.
 
-        A share is that of an address, and that of a calling AE title wherever it comes from.
+        Anybody may have as many as there are. But if none is left, a peer that holds more than its share loses the
+        oldest of those that it does not use; a peer is an address, and a calling AE title wherever it comes from.
         """
         counted_to = (("address", connection.host), ("title", calling_ae_title))
-        if not self._slots_by_peer.take(*counted_to):
+        if not self._slots.take() and not (self._end_an_idle_one(counted_to) and self._slots.take()):
             return False
-        if not self._slots.take():
-            self._slots_by_peer.give_back(*counted_to)
-            return False
+        self._slots_by_peer.add(*counted_to)
         self._holders[connection] = counted_to
         return True
+
+    def _end_an_idle_one(self, asking: tuple[Hashable, ...]) -> bool:
+        for connection, counted_to in tuple(self._holders.items()):
+            others = [peer for peer in counted_to if peer not in asking]
+            if any(map(self._slots_by_peer.is_exceeded_by, others)) and connection.is_idle:
+                connection.abort("it was idle, and its peer has more than its share of associations")
+                return True
+        return False
 
     def return_slot(self, connection: Connection) -> None:
         """Return the slot of a connection, if it holds one."""
         counted_to = self._holders.pop(connection, None)
         if counted_to is not None:
             self._slots.give_back()
-            self._slots_by_peer.give_back(*counted_to)
+            self._slots_by_peer.remove(*counted_to)
 
     def accepted(self, connection: Connection) -> None:
         """Take note that an association was accepted."""

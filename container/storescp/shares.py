@@ -1,4 +1,4 @@
-"""How much of something one peer has, so that none of it is all of it."""
+"""How much of something one peer has, so that nobody else goes without for what it does not use."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -18,25 +18,26 @@ def share_of(maximum: int, workers: int = 1) -> int:
 
 
 class Shares:
-    """Counts by peer, of which none exceeds a limit."""
+    """How many of something each peer has, and who has more than a share."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, share: int) -> None:
+        self._share = share
         self._counts: Counter[Hashable] = Counter()
 
-    def take(self, *peers: Hashable) -> bool:
-        """Count one for each of these; return False, and count nothing, if one of them has its share."""
-        if any(self._counts[peer] >= self._limit for peer in peers):
-            return False
+    def add(self, *peers: Hashable) -> None:
+        """Count one more for each of these."""
         self._counts.update(peers)
-        return True
 
-    def give_back(self, *peers: Hashable) -> None:
+    def remove(self, *peers: Hashable) -> None:
         """Count one less for each of these."""
         for peer in peers:
             self._counts[peer] -= 1
             if not self._counts[peer]:
                 del self._counts[peer]
+
+    def is_exceeded_by(self, peer: Hashable) -> bool:
+        """Say whether a peer has more than the share."""
+        return self._counts[peer] > self._share
 
 
 class RejectionRate:

@@ -3,6 +3,7 @@
 Covers supervisor.py.
 """
 
+import contextlib
 import struct
 from pathlib import Path
 
@@ -130,3 +131,20 @@ def test_seven_cores_or_more_do_not_need_more_memory(tmp_path: Path) -> None:
         assert receiver.messages("receiver started")[0]["workers"] == 1
         receiver.await_ready()
         assert receiver.stop() == 0
+
+
+def test_a_device_that_holds_all_associations_idle_makes_room_for_another_one(tmp_path: Path) -> None:
+    """Title and address both count; here all come from one address, so another address of loopback asks."""
+    with running_receiver(tmp_path, MAXIMUM_ASSOCIATIONS="8") as receiver, contextlib.ExitStack() as stack:
+        greedy = [stack.enter_context(RawSender(receiver.port, calling=b"GREEDY")) for _ in range(8)]
+        with RawSender(receiver.port, associate=False) as ninth:
+            ninth.send(associate_request(calling=b"GREEDY"))
+            assert ninth.receive_pdu()[0] == 0x03
+        with RawSender(receiver.port, associate=False, source="127.0.0.2") as other:
+            other.send(associate_request(calling=b"CT1"))
+            assert other.receive_pdu()[0] == 0x02
+            assert other.store("1.2.1").status == SUCCESS
+        assert greedy[0].receive_pdu()[0] == 0x07
+        assert [sender.store(f"1.2.{n}").status for n, sender in enumerate(greedy[1:], 2)] == [SUCCESS] * 7
+        assert receiver.stop() == 0
+    assert receiver.other_output == []

@@ -7,7 +7,7 @@ from storescp.metrics import Metrics
 from storescp.pdu import AssociateRequest
 from storescp.registry import Registry, WorkerReport
 from storescp.settings import read_settings
-from storescp.shares import MAXIMUM_REJECTIONS_PER_MINUTE, RejectionRate, Shares, share_of
+from storescp.shares import MAXIMUM_REJECTIONS_PER_MINUTE, Shares, share_of
 from storescp.slots import SharedCounts, Slots
 
 
@@ -19,6 +19,7 @@ class Connection:
         self.host = host
         self.peer = f"{host}:104"
         self.aborted = ""
+        self.is_idle = True
         registry.connected(self)
 
     def abort(self, reason: str) -> None:
@@ -48,23 +49,30 @@ def test_a_share_is_three_quarters_and_spread_over_workers(maximum: int, workers
 
 
 @pytest.mark.parametrize("same", ["address", "title"])
-def test_neither_an_address_nor_a_title_takes_all_slots(same: str) -> None:
+def test_who_has_all_slots_loses_what_he_does_not_use_to_others(same: str) -> None:
     counts = SharedCounts(1)
     known = registry(counts, MAXIMUM_ASSOCIATIONS="8")
-    taken = []
-    for number in range(8):
-        connection = Connection(known, "10.0.0.1" if same == "address" else f"10.0.0.{number}")
-        if known.take_slot(connection, "CT" if same == "title" else f"CT{number}"):
-            known.accepted(connection)
-            taken.append(connection)
-    assert len(taken) == counts.total() == 6
-    others = [Connection(known, f"10.0.1.{number}") for number in range(3)]
-    assert [known.take_slot(other, f"MR{other.host}") for other in others] == [True, True, False]
-    for connection in (*taken, *others):
+
+    def ask(number: int, host: str, title: str) -> Connection | None:
+        connection = Connection(known, host)
+        if not known.take_slot(connection, title):
+            return None
+        known.accepted(connection)
+        return connection
+
+    greedy = ("10.0.0.{}", "CT") if same == "title" else ("10.0.0.1", "CT{}")
+    taken = [ask(number, *(part.format(number) for part in greedy)) for number in range(8)]
+    connections = [connection for connection in taken if connection is not None]
+    assert len(connections) == counts.total() == 8
+    assert ask(9, *(part.format(9) for part in greedy)) is None  # not for one of its own
+    connections[0].is_idle = False
+    others = [ask(number, f"10.0.1.{number}", f"MR{number}") for number in range(3)]
+    assert [other is not None for other in others] == [True, True, False]
+    assert [connection.aborted != "" for connection in connections[:4]] == [False, True, True, False]
+    for connection in (*connections, *filter(None, others)):
         known.return_slot(connection)
         known.disconnected(connection)  # and not a second time
     assert counts.total() == 0
-    assert known.take_slot(Connection(known), "CT")
 
 
 def test_beyond_the_limit_the_oldest_that_has_ended_goes_first_then_the_oldest_of_who_has_too_many() -> None:
@@ -104,10 +112,9 @@ def test_who_is_rejected_all_the_time_does_not_linger() -> None:
 
 
 def test_shares_count_what_is_taken_and_given_back() -> None:
-    shares = Shares(2)
-    assert shares.take("a", "b")
-    assert shares.take("a", "c")
-    assert not shares.take("a", "d")
-    shares.give_back("a", "b")
-    assert shares.take("a", "d")
-    assert not RejectionRate().is_exceeded("a", 0.0)
+    shares = Shares(1)
+    shares.add("a", "b")
+    shares.add("a", "c")
+    assert [shares.is_exceeded_by(peer) for peer in "abcd"] == [True, False, False, False]
+    shares.remove("a", "b")
+    assert not shares.is_exceeded_by("a")

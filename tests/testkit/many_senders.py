@@ -105,16 +105,20 @@ class Peer:
 async def send_all(port: int, senders: Sequence[Sender], context: ssl.SSLContext | None = None) -> Result:
     """Let all senders send at once; C-ECHO is asked for on an association of its own until the last has its answer."""
     result = Result()
+    asking_peer = await Peer.associate(port, "ECHO", context)
     sending = asyncio.gather(*(_send(port, sender, result, context) for sender in senders))
-    asking = asyncio.ensure_future(_ask(port, result, context))
+    asking = asyncio.ensure_future(_ask(asking_peer, result))
     waited: set[asyncio.Future[Any]] = {sending, asking}
-    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-    if asking.done() and not sending.done():
-        sending.cancel()
-        asking.result()
-    await sending
-    asking.cancel()
-    await asyncio.wait({asking})
+    try:
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if asking.done():
+            asking.result()
+        await sending
+    finally:
+        for future in waited:
+            future.cancel()
+        await asyncio.wait(waited)
+        await asking_peer.close()
     return result
 
 
@@ -133,17 +137,12 @@ async def _send(port: int, sender: Sender, result: Result, context: ssl.SSLConte
             await peer.close()
 
 
-async def _ask(port: int, result: Result, context: ssl.SSLContext | None) -> None:
+async def _ask(peer: Peer, result: Result) -> None:
     loop = asyncio.get_running_loop()
     while True:
         asked = loop.time()
         async with asyncio.timeout(60):
-            peer = await Peer.associate(port, "ECHO", context)
-            try:
-                assert await peer.echo() == SUCCESS
-                await peer.release()
-            finally:
-                await peer.close()
+            assert await peer.echo() == SUCCESS
         result.echoes += 1
         result.longest_echo_seconds = max(result.longest_echo_seconds, loop.time() - asked)
         await asyncio.sleep(0.05)

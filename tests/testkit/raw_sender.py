@@ -119,8 +119,8 @@ def data_set(
 class RawSender:
     """A connection to a receiver."""
 
-    def __init__(self, port: int, associate: bool = True, **request: object) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+    def __init__(self, port: int, associate: bool = True, source: str = "127.0.0.1", **request: object) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=30, source_address=(source, 0))
         if associate:
             self.send(associate_request(**request))  # type: ignore[arg-type]
             assert self.receive_pdu()[0] == 0x02
