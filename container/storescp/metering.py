@@ -5,19 +5,17 @@ nothing here runs. AWS Marketplace's rules ("Configuring hourly metering with AW
 call RegisterUsage once at the start, signed by the ECS task role; on ThrottlingException try again, on anything
 else the software has to exit. The Region is the task's own, never a fixed one.
 
-One small request does not earn a dependency: it is signed here (AWS General Reference, Signature Version 4).
+One small request does not earn a dependency: it is signed as those to S3 are (`s3/signing.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPException
 from pathlib import Path
@@ -26,13 +24,14 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener, urlopen
 
+from storescp.s3.signing import Keys, Scope, signed_headers
+
 PUBLIC_KEY_VERSION = 1
 ATTEMPTS = 8
 LONGEST_WAIT_SECONDS = 30.0
 REQUEST_TIMEOUT_SECONDS = 10.0
 # Amazon ECS Developer Guide, "Task IAM role": the credentials' address is a path on this host.
 ECS_CREDENTIALS_HOST = "http://169.254.170.2"
-SIGNED_HEADERS = "content-type;host;x-amz-date;x-amz-target"
 
 # AWS Marketplace Metering Service API Reference, RegisterUsage, "Errors".
 MEANINGS = {
@@ -55,15 +54,6 @@ class MeteringError(Exception):
 
 class _TryAgainError(Exception):
     """Throttled, or no answer: the only two cases in which AWS lets us call again."""
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """What a request is signed with; a task role's always have a session token."""
-
-    access_key_id: str
-    secret_access_key: str
-    session_token: str | None
 
 
 def register_usage(
@@ -115,7 +105,7 @@ def task_region(environment: Mapping[str, str]) -> str:
     raise MeteringError("The Region is unknown: neither AWS_REGION nor the ECS task metadata names it.")
 
 
-def credentials(environment: Mapping[str, str]) -> Credentials:
+def credentials(environment: Mapping[str, str]) -> Keys:
     """The task role's credentials (Amazon ECS Developer Guide, "Task IAM role"), else those of the environment.
 
     Raises:
@@ -131,10 +121,10 @@ def credentials(environment: Mapping[str, str]) -> Credentials:
     key, secret, token = (found.get(name) for name in names)
     if not key or not secret:
         raise MeteringError("There are no AWS credentials: the task needs its task role to register usage.")
-    return Credentials(key, secret, token)
+    return Keys(key, secret, token or "")
 
 
-def sign(endpoint: str, body: bytes, region: str, keys: Credentials, now: datetime) -> Request:
+def sign(endpoint: str, body: bytes, region: str, keys: Keys, now: datetime) -> Request:
     """A RegisterUsage request with its Signature Version 4.
 
     Args:
@@ -142,29 +132,14 @@ def sign(endpoint: str, body: bytes, region: str, keys: Credentials, now: dateti
         body: the request in JSON 1.1.
         now: UTC; a signature is good for five minutes.
     """
-    date_time = now.strftime("%Y%m%dT%H%M%SZ")
-    scope = f"{date_time[:8]}/{region}/aws-marketplace/aws4_request"
     headers = {
         "content-type": "application/x-amz-json-1.1",
         "host": urlsplit(endpoint).netloc,
-        "x-amz-date": date_time,
         "x-amz-target": "AWSMPMeteringService.RegisterUsage",
     }
-    names = SIGNED_HEADERS
-    if keys.session_token:
-        headers["x-amz-security-token"] = keys.session_token
-        names = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target"
-    lines = "".join(f"{name}:{headers[name]}\n" for name in names.split(";"))
-    canonical = f"POST\n/\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
-    to_sign = f"AWS4-HMAC-SHA256\n{date_time}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = b"AWS4" + keys.secret_access_key.encode()
-    for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
-    headers["authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={keys.access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
-    )
-    return Request(f"{endpoint}/", data=body, headers=headers, method="POST")
+    digest = hashlib.sha256(body).hexdigest()
+    signed = signed_headers("POST", "/", "", headers, keys, Scope(region, "aws-marketplace"), now, digest)
+    return Request(f"{endpoint}/", data=body, headers=signed, method="POST")
 
 
 def _post(request: Request) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from storescp.log import Log
+from storescp.log import LEVELS, Log
 from storescp.metrics import Metrics
 
 CONNECTION_MALFORMED: Final = "connection sent no valid association request"
@@ -33,7 +33,10 @@ class _Minute:
 
 
 class PeerLog(Log):
-    """A log whose warnings about a peer are written once per address, reason and minute; all are counted."""
+    """A log whose warnings and errors are written once per address of a peer, reason and minute; all are counted.
+
+    A sender must not be able to fill the log, whether it breaks the protocol or repeats what the store refuses.
+    """
 
     def __init__(self, log: Log, metrics: Metrics, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__(log.level, log.writer)
@@ -41,18 +44,21 @@ class PeerLog(Log):
         self._monotonic = monotonic
         self._minutes: dict[tuple[str, str], _Minute] = {}  # by message and address; "" is all without room
 
-    def warning(self, message: str, **fields: Any) -> None:
-        """Count the message, and write it unless one like it was written for the address of `peer` a moment ago."""
+    def _write(self, level: str, message: str, fields: dict[str, Any]) -> None:
         metric = METRIC_OF_MESSAGE.get(message)
         if metric is not None:
             self.metrics_counted.count(metric)
-        address, reason = str(fields.get("peer", "")).rpartition(":")[0], str(fields.get("reason", ""))
+        if LEVELS[level] < LEVELS["WARNING"]:
+            super()._write(level, message, fields)
+            return
+        address = str(fields.get("peer", "")).rpartition(":")[0]
+        reason = str([fields.get(name) for name in ("reason", "code", "error", "place")])
         minute, untold = self._minute_of(message, address, self._monotonic())
         if reason in minute.told or len(minute.told) >= _LINES_PER_PEER:
             minute.untold += 1
             return
         minute.told.add(reason)
-        super().warning(message, **fields, **({"not_logged_before": untold} if untold else {}))
+        super()._write(level, message, {**fields, **({"not_logged_before": untold} if untold else {})})
 
     def _minute_of(self, message: str, address: str, monotonic_now: float) -> tuple[_Minute, int]:
         """Return what was told of an address lately; if that begins anew, how much was not told before."""

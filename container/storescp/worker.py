@@ -59,7 +59,7 @@ class Worker:
         self._memory = Memory(_memory_plan(settings), self._loop.call_soon)
         self._manifests = ManifestWriter(store, self._metrics, log)
         self._registry = Registry(settings, self._memory.plan.pending_bytes, slots, report, self._metrics, traces)
-        self._storage = StorageService(store, self._batches, self._metrics, log)
+        self._storage = StorageService(store, self._batches, self._metrics, traces)
         self._commitments = CommitmentService(
             store, self._metrics, log, self._process_id, settings.commitments.timeout_hours
         )

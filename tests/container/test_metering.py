@@ -120,7 +120,7 @@ def test_the_request_is_the_one_of_the_service_model_and_signed_as_botocore_sign
 
 
 def _botocore_authorization(url: str, headers: dict[str, str], body: bytes, region: str) -> str:
-    names = ("content-type", "host", "x-amz-date", "x-amz-target", "x-amz-security-token")
+    names = ("content-type", "host", "x-amz-date", "x-amz-target", "x-amz-security-token", "x-amz-content-sha256")
     request = AWSRequest("POST", f"{url}/", {name: headers[name] for name in names if name in headers}, body)
     request.context["timestamp"] = headers["x-amz-date"]
     keys = BotoCredentials(KEYS["AccessKeyId"], KEYS["SecretAccessKey"], headers.get("x-amz-security-token"))

@@ -63,6 +63,15 @@ def test_one_line_for_each_peer_message_and_minute_and_everything_is_counted(ben
     assert line["not_logged_before"] == 99
 
 
+def test_what_the_store_refuses_again_and_again_is_told_once_a_minute_for_each_code(bench: Bench) -> None:
+    for _ in range(100):
+        for code in ("AccessDenied", "SlowDown"):
+            bench.log.error("store failed", code=code)
+        bench.log.info("association ended")
+    messages = [line["message"] for line in bench.lines()]
+    assert (messages.count("store failed"), messages.count("association ended")) == (2, 100)
+
+
 def test_more_addresses_than_are_remembered_share_a_line(bench: Bench) -> None:
     told = 0
     for number in range(5000):
