@@ -155,5 +155,5 @@ def test_a_device_that_sent_nothing_is_something_to_do(account: Account) -> None
 
 def test_lines_of_the_log_that_say_how_often_count_so_often() -> None:
     record: dict[str, object] = {"message": "association rejected", "reason": "CallingAETitleNotRecognized"}
-    log = device_activity.extract([{**record, "times": 40}, record])
-    assert [one.times for one in log.rejections] == [41]
+    log = device_activity.extract([{**record, "not_logged_before": 40}, record])
+    assert [one.times for one in log.rejections] == [42]

@@ -12,6 +12,7 @@ from storescp_cfn.account.deployment import Deployment, find
 from storescp_cfn.account.errors import AccountError, NoSuchStackError
 from storescp_cfn.account.screen import Screen, Table
 
+NETWORK_OUTPUTS = ("VpcID", "PublicSubnetIDs", "PrivateSubnetIDs", "SecurityGroupID", "VpcCIDR")
 FAILED_LAUNCHES = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"})
 
 
@@ -37,10 +38,9 @@ def upload(connection: Connection, body: str, bucket: str | None) -> str:
 def of_network(connection: Connection, stack: str) -> dict[str, str]:
     """The parameters that a network's stack gives (templates/network.yaml). Raises AccountError: if it is none."""
     outputs = find(connection, stack).outputs
-    names = ("VpcID", "PublicSubnetIDs", "PrivateSubnetIDs", "SecurityGroupID", "VpcCIDR")
-    if missing := [name for name in names if name not in outputs]:
-        raise AccountError(f"The stack {stack} is not a network of this product: it has no output {missing[0]}.")
-    return {name: outputs[name] for name in names}
+    if absent := [name for name in NETWORK_OUTPUTS if name not in outputs]:
+        raise AccountError(f"The stack {stack} is not a network of this product: it has no output {absent[0]}.")
+    return {name: outputs[name] for name in NETWORK_OUTPUTS}
 
 
 def missing(values: Mapping[str, str], parameters: Mapping[str, Mapping[str, Any]]) -> list[str]:

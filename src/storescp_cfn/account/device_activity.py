@@ -153,8 +153,9 @@ def extract(records: Iterable[dict[str, object]], cut: bool = False) -> LogExtra
 
 
 def _times(record: dict[str, object]) -> int:
-    value = record.get("times", 1)
-    return value if isinstance(value, int) else 1
+    """How many rejections a line stands for: the receiver writes one a minute, and says how many it left out."""
+    value = record.get("not_logged_before", 0)
+    return 1 + value if isinstance(value, int) else 1
 
 
 def rejection_lines(log: LogExtract, own_title: str, utc_now: datetime) -> list[Line]:
