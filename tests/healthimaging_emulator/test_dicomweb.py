@@ -1,9 +1,7 @@
-"""store_dicom, dicomweb_search, dicomweb_retrieve, dicomweb, dicom_json, frames, multipart, instance_files.
+"""DICOMweb from end to end of the emulator.
 
-Covers dicom_json.py, dicomweb_retrieve.py, dicomweb_search.py, healthimaging_emulator/errors.py, multipart.py,
-store_dicom.py.
-
-Covers healthimaging_emulator/dicomweb.py.
+healthimaging_emulator/dicomweb.py, healthimaging_emulator/errors.py, store_dicom.py, dicomweb_search.py,
+dicomweb_retrieve.py, dicom_json.py, frames.py, multipart.py and instance_files.py.
 """
 
 from __future__ import annotations

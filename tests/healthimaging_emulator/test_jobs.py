@@ -43,7 +43,8 @@ def test_a_job_goes_its_way_in_its_own_time() -> None:
     assert job["jobName"] == "batch"
 
 
-def test_the_output_stands_in_the_documented_layout() -> None:
+def mixed_job() -> tuple[Bench, dict[str, Any]]:
+    """A job over two good files, one with a warning and three that are refused."""
     bench = Bench()
     bench.put("b/good.dcm", part10(1))
     bench.put("b/deep/er/good.dcm", part10(2))
@@ -51,7 +52,11 @@ def test_the_output_stands_in_the_documented_layout() -> None:
     bench.put("b/cut.dcm", part10(3)[:-1])
     bench.put("b/empty.dcm", b"")
     bench.put("b/opaque.dcm", opaque(4))
-    job = bench.run()
+    return bench, bench.run()
+
+
+def test_the_output_stands_in_the_documented_layout() -> None:
+    bench, job = mixed_job()
     folder = f"results/{bench.datastore_id}-DicomImport-{job['jobId']}/"
     assert job["outputS3Uri"] == f"s3://output/{folder}"
     assert {key for bucket, key in bench.s3.objects if bucket == "output"} == {
@@ -84,6 +89,11 @@ def test_the_output_stands_in_the_documented_layout() -> None:
             }
         ],
     }
+
+
+def test_each_file_stands_in_the_list_that_is_its_own() -> None:
+    bench, job = mixed_job()
+    image_set_id = bench.manifest(job)["imageSetsSummary"][0]["imageSetId"]
     imported = {"imageSetId": image_set_id, "isPrimary": True}
     keys = ["b/deep/er/good.dcm", "b/good.dcm", "b/opaque.dcm"]
     assert bench.lines(job, "success") == [{"inputFile": key, "importResponse": imported} for key in keys]

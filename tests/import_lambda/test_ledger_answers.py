@@ -1,4 +1,4 @@
-"""entries, commitments, commitment_requests, retries: what the ledger answers about instances, devices and requests."""
+"""What the ledger answers: entries.py, commitments.py, commitment_requests.py and retries.py."""
 
 from __future__ import annotations
 
