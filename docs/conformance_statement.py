@@ -47,7 +47,7 @@ MEANINGS = {
 }
 RESULTS = {1: "rejected-permanent", 2: "rejected-transient"}
 SOURCES = {1: "service-user", 2: "service-provider (ACSE)", 3: "service-provider (presentation)"}
-ABOUT_TIME = {"ARTIM_TIMEOUT", "DIMSE_TIMEOUT", "NETWORK_TIMEOUT", "STOP_SECONDS"}
+ABOUT_TIME = {"ARTIM_TIMEOUT", "DIMSE_TIMEOUT", "MINIMUM_BYTES_PER_SECOND", "NETWORK_TIMEOUT", "STOP_SECONDS"}
 
 
 def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
