@@ -66,7 +66,7 @@ def apply_intend(run: Run, batch: Batch, decision: Intend) -> None:
     batch.jobs_started, batch.job_id = batch.jobs_started + 1, ""
     batch.job_name = job_name(batch.batch, batch.jobs_started)
     run.save(batch)
-    run.intended.add(batch.job_name)
+    run.intended[batch.job_name] = run.listings.pop(batch.batch, [])
 
 
 def apply_follow(run: Run, batch: Batch, decision: Follow) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from import_lambda.aws import Item, ListedObject
 from import_lambda.entries import enter_instances
 from import_lambda.keys import INSTANCE_KEY, iso, rest_of
-from import_lambda.ledger import SETTLING, STUDY_STATES, Batch, batch_in
+from import_lambda.ledger import SETTLING, STARTING, STUDY_STATES, Batch, batch_in
 from import_lambda.manifests import Manifest, manifest_of
 from import_lambda.results import RESULT_FILE, Imported, Results, read_results
 from import_lambda.run import Run
@@ -60,7 +60,7 @@ def is_own(batch: Batch, key: str) -> bool:
 def read_facts(run: Run, batch: Batch) -> tuple[dict[str, Imported], set[str]]:
     """Return what all jobs of a batch have imported, and the keys of what is in quarantine."""
     outputs: list[ListedObject] = []
-    if batch.jobs_started or batch.stores_started:
+    if batch.stores_started or batch.jobs_started > (batch.state == STARTING):  # the job to be started has none yet
         outputs = run.aws.list_objects(run.settings.results_bucket, f"jobs/{batch.batch}/")
     imported = read_files(run, [one.key for one in outputs if "/FAILURE/" not in one.key], batch.prefix).imported
     items = run.aws.query(f"BATCH#{batch.batch}", "QUARANTINED#")

@@ -34,13 +34,15 @@ def note_success(run: Run, job: Job) -> None:
     if job.id in run.noted_jobs:
         return
     for _ in range(3):
-        moments, revision = read_successes(run)
+        moments, revision = run.successes or read_successes(run)
+        run.successes = None
         if int(job.ended_at) in moments:
             break
         moments = sorted([*moments, int(job.ended_at)])[-KEPT_SUCCESSES:]
         item = {"pk": "LEASE", "sk": "WORKED", "moments": moments, "revision": revision + 1}
         with suppress(Conflict):  # another run was faster
             run.aws.put_item(item, "revision", "=", revision)
+            run.successes = moments, revision + 1
             break
     run.noted_jobs.add(job.id)
 

@@ -11,7 +11,7 @@ from import_lambda.keys import INSTANCE_KEY, root_of
 from import_lambda.run import Run
 from import_lambda.settings import LISTED_TITLES, MAX_MANIFEST_BYTES, MAX_TITLE_LENGTH
 
-MAX_CACHED_MANIFESTS = 20
+MAX_CACHED_MANIFESTS, MAX_CACHED_INSTANCES = 500, 50_000
 
 
 class Sender(NamedTuple):
@@ -70,11 +70,21 @@ def manifest_of(run: Run, batch_id: str) -> Manifest | None:
     """Return what the receiver said of a batch, or of the one that it is a part of; None if that is not to be had."""
     root = root_of(batch_id)
     if root not in run.read_manifests:
-        while len(run.read_manifests) >= MAX_CACHED_MANIFESTS:
-            run.read_manifests.pop(next(iter(run.read_manifests)))
-        run.read_manifests[root] = _read_manifest_of(run, root)
+        cache_manifest(run, root, _read_manifest_of(run, root))
     manifest: Manifest | None = run.read_manifests[root]
     return manifest
+
+
+def cache_manifest(run: Run, root: str, manifest: Manifest | None) -> None:
+    """Keep a manifest for a while, and drop the oldest ones if that are too many."""
+    run.read_manifests[root] = manifest
+    while len(run.read_manifests) > 1 and _is_too_much(list(run.read_manifests.values())):
+        run.read_manifests.pop(next(iter(run.read_manifests)))
+
+
+def _is_too_much(manifests: list[Manifest | None]) -> bool:
+    instances = sum(len(one.senders) for one in manifests if one)
+    return len(manifests) > MAX_CACHED_MANIFESTS or instances > MAX_CACHED_INSTANCES
 
 
 def _read_manifest_of(run: Run, root: str) -> Manifest | None:

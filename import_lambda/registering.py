@@ -5,7 +5,7 @@ from __future__ import annotations
 from import_lambda.errors import Malformed
 from import_lambda.keys import iso, opened_at
 from import_lambda.ledger import SPLITTING, Batch
-from import_lambda.manifests import find_manifest, read_listed_manifest
+from import_lambda.manifests import cache_manifest, find_manifest, read_listed_manifest
 from import_lambda.metrics import log
 from import_lambda.quarantine import quarantine_unrecognized
 from import_lambda.run import Run
@@ -55,6 +55,7 @@ def absorb_manifest(run: Run, batch: Batch) -> None:
         del run.manifests[batch.batch]
         batch.closed_by = batch.closed_by or "manifest-unreadable"
         return
+    cache_manifest(run, batch.batch, manifest)
     if batch.expected < 0:
         batch.late, batch.elsewhere = manifest.late, len(manifest.elsewhere)
     batch.expected = manifest.instances

@@ -28,12 +28,15 @@ class Run:
         self.prefixes: dict[str, str] = {}  # of batches that were found by their objects
         self.troubles: Counter[str] = Counter()  # calls that failed in this run, by batch
         self.noted_jobs: set[str] = set()  # whose success this run has noted
+        self.successes: tuple[list[int], int] | None = None  # doubts.read_successes, as this run has written it
+        self.listings: dict[str, list[ListedObject]] = {}  # of batches that are about to be intended
         self.oldest_orphan_at = 0.0
         self.counts: Counter[str] = Counter()
         self.seconds_to_image_set: list[float] = []
         self.emitted_at = aws.now()
         self.saves = 0
-        self.intended: set[str] = set()  # jobs whose intent this run has written and whose start it has not tried
+        # Jobs whose intent this run has written and whose start it has not tried, with their objects.
+        self.intended: dict[str, list[ListedObject]] = {}
         self.needs_another_pass = False  # something could not be done now and can be in a few seconds
         self.stop_starting = False  # this pass starts no more jobs
         self.start_failures = 0  # batches in a row that HealthImaging starts no job for

@@ -35,22 +35,23 @@ def prepare(run: Run, batch: Batch) -> Decision:
     if not isinstance(decision, list):
         return decision
     wait_for_a_start(run)
+    run.listings[batch.batch] = decision
     return Intend(sum(listed.bytes for listed in decision), max(listed.modified for listed in decision))
 
 
 def launch(run: Run, batch: Batch) -> Decision:
     """Start the job that was intended, or find the one that an earlier run has started."""
-    if batch.job_name in run.intended:
-        run.intended.remove(batch.job_name)
-    else:
+    objects = run.intended.pop(batch.job_name, None)
+    if objects is None:
         job = find_job(run, batch)
         if job is not None:
             return Follow(job)
         wait_for_a_start(run)
-    decision = decide_without_job(run, batch)
-    if not isinstance(decision, list):
-        return decision
-    count_batch(run, batch, decision)
+        decision = decide_without_job(run, batch)
+        if not isinstance(decision, list):
+            return decision
+        objects = decision
+    count_batch(run, batch, objects)
     return start_job(run, batch)
 
 
