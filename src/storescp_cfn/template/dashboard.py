@@ -55,6 +55,7 @@ _NUMBERS = {
     ],
     "Still open": [
         _line(metrics.QUARANTINE_OPEN, "in quarantine", "Maximum"),
+        _line(metrics.WARNED_OPEN, "kept because of a warning", "Maximum"),
         _line(metrics.NON_PRIMARY_OPEN, "contradicting their series", "Maximum"),
         _line(metrics.INSTANCES_MISSING, "missing", "Maximum"),
         _line(metrics.UNRECOGNIZED_OPEN, "nobody's objects", "Maximum"),

@@ -35,6 +35,13 @@ INSTANCES_NON_PRIMARY = "InstancesNonPrimary"
 INSTANCES_MISSING = "InstancesMissing"
 UNRECOGNIZED_OBJECTS = "UnrecognizedObjects"
 IMPORT_ERRORS = "ImportErrors"
+OLDEST_ORPHAN_SECONDS = "OldestOrphanSeconds"
+# What is still open: OK means that somebody dealt with it.
+QUARANTINE_OPEN = "QuarantinedOpen"
+NON_PRIMARY_OPEN = "NonPrimaryOpen"
+WARNED_OPEN = "WarnedOpen"
+UNRECOGNIZED_OPEN = "UnrecognizedOpen"
+COMMITMENTS_UNDELIVERED = "CommitmentsUndelivered"
 OF_IMPORTER = (
     BATCHES_WAITING,
     BATCHES_IMPORTING,
@@ -46,11 +53,26 @@ OF_IMPORTER = (
     INSTANCES_MISSING,
     UNRECOGNIZED_OBJECTS,
     IMPORT_ERRORS,
+    OLDEST_ORPHAN_SECONDS,
+    QUARANTINE_OPEN,
+    NON_PRIMARY_OPEN,
+    WARNED_OPEN,
+    UNRECOGNIZED_OPEN,
+    COMMITMENTS_UNDELIVERED,
 )
 
-# What is still open. OK means that somebody dealt with it, where the importer measures a state; a count returns to zero
-# by itself.
-QUARANTINE_OPEN = INSTANCES_QUARANTINED
-NON_PRIMARY_OPEN = INSTANCES_NON_PRIMARY
-UNRECOGNIZED_OPEN = UNRECOGNIZED_OBJECTS
-STATES = frozenset({OLDEST_UNSETTLED_BATCH_SECONDS, INSTANCES_MISSING, BATCHES_WAITING, BATCHES_IMPORTING})
+# Gauges of a state; a count returns to zero by itself.
+STATES = frozenset(
+    {
+        OLDEST_UNSETTLED_BATCH_SECONDS,
+        OLDEST_ORPHAN_SECONDS,
+        INSTANCES_MISSING,
+        BATCHES_WAITING,
+        BATCHES_IMPORTING,
+        QUARANTINE_OPEN,
+        NON_PRIMARY_OPEN,
+        WARNED_OPEN,
+        UNRECOGNIZED_OPEN,
+        COMMITMENTS_UNDELIVERED,
+    }
+)
