@@ -7,15 +7,19 @@ import re
 import subprocess
 import sys
 from dataclasses import MISSING
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from import_lambda.keys import INSTANCE_KEY, is_batch_id, job_name
+from import_lambda import commitments
+from import_lambda.commitment_requests import read_request
+from import_lambda.keys import INSTANCE_KEY, epoch, is_batch_id, job_name
 from import_lambda.metrics import METRICS
 from import_lambda.settings import Settings
-from storescp import batches, keys, metrics, settings
+from storescp import batches, commitment, keys, metrics, settings
+from storescp.commitment_service import MAXIMUM_RECORD_BYTES
 from storescp_cfn.template import render
 
 ROOT = Path(__file__).parents[1]
@@ -120,3 +124,25 @@ def test_arrows_point_one_way(module: str, forbidden: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     imported = [name for name in done.stdout.split() if re.match(rf"({forbidden})(\b|_)", name)]
     assert imported == []
+
+
+def test_the_importer_reads_the_receivers_commitment_requests_and_the_receiver_its_results() -> None:
+    pairs = (("1.2.840.10008.5.1.4.1.1.2", "1.2.3"), ("1.2.840.10008.5.1.4.1.1.2", "DOE-JANE"))
+    asked = commitment.new_request("1.2.9", "CT 1", "STORESCP", pairs, datetime(2026, 11, 24, 12, tzinfo=UTC), 24)
+    request = read_request(commitment.encode_request(asked))
+    assert request.id == asked.commitment_id
+    assert f"{commitments.REQUESTS}{request.id}.json" == keys.commitment_request_key(request.id)
+    assert epoch(request.timeout_at) == asked.timeout_at.timestamp()
+    assert [instance for _, instance in request.instances] == ["1.2.3", keys.safe_name("DOE-JANE")]
+    (first, second) = request.instances
+    result = json.dumps({"committed": [first], "failed": [[*second, commitments.NO_SUCH_INSTANCE]]}).encode()
+    assert commitment.decode_result(result, asked) == commitment.CommitmentResult(
+        "1.2.9", (pairs[0],), ((*pairs[1], 0x0112),)
+    )
+
+
+def test_commitments_lie_where_both_look_for_them() -> None:
+    assert keys.commitment_result_key("a") == f"{commitments.RESULTS}a.json"
+    assert keys.commitment_delivered_key("a") == f"{commitments.DELIVERIES}a.json"
+    assert keys.commitment_attempt_key("a", 1).startswith(f"{commitments.ATTEMPTS}a/")
+    assert commitments.MAX_REQUEST_BYTES >= MAXIMUM_RECORD_BYTES

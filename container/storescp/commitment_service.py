@@ -23,7 +23,7 @@ from storescp.commitment import (
     new_request,
 )
 from storescp.commitment_data_sets import UnreadableActionError, read_action, write_report
-from storescp.dimse import Command, CommandField, DimseError, Status, encode_event_report_request
+from storescp.dimse import Command, CommandField, DimseError, Refusal, Status, encode_event_report_request
 from storescp.established import DismissedOperation, EstablishedAssociation, Operation, OperationTable, Outcome
 from storescp.keys import (
     commitment_attempt_key,
@@ -39,12 +39,14 @@ from storescp.uids import STORAGE_COMMITMENT_PUSH_MODEL_SOP_CLASS, STORAGE_COMMI
 
 _REQUEST_STORAGE_COMMITMENT: Final = 1  # Action Type ID, PS3.4 table J.3-1
 MAXIMUM_ACTION_BYTES: Final = 1024 * 1024  # about 8,000 instances
+MAXIMUM_RECORD_BYTES: Final = 4 * 1024 * 1024  # what the importer reads; names that are hashes are long
 MAXIMUM_HELD_BYTES: Final = 8 * 1024 * 1024  # of all associations of a process together
 _LARGE_BYTES: Final = 32 * 1024  # what takes more than some milliseconds to read
 _FIRST_LOOK_SECONDS: Final = 1.0
 _RARE_LOOK_SECONDS: Final = 10.0
 _RESPONSE_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 5.0
+_TOO_MANY: Final = "Too many instances; ask for fewer at once"
 NEXT_ATTEMPT_AFTER: Final = timedelta(seconds=60)
 
 
@@ -126,6 +128,8 @@ class CommitmentService:
             outcome, watched = await self._accept(action, data)
         except UnreadableActionError as error:
             outcome, watched = Outcome(Status.INVALID_ARGUMENT_VALUE, str(error)), None
+        except Refusal as refusal:
+            outcome, watched = Outcome(refusal.status, refusal.comment), None
         except (StoreError, UnreadableRecordError) as error:
             self._log.error("commitment request not stored", error=getattr(error, "code", "UnreadableRecord"))
             outcome, watched = Outcome(Status.PROCESSING_FAILURE, "Object store failed; ask again"), None
@@ -143,9 +147,12 @@ class CommitmentService:
             transaction_uid, instances = read_action(data, syntax)
         titles = association.request.calling_ae_title, association.request.called_ae_title
         request = new_request(transaction_uid, *titles, instances, utc_now(), self._timeout_hours)
+        record = encode_request(request)
+        if len(record) > MAXIMUM_RECORD_BYTES:
+            raise Refusal(Status.RESOURCE_LIMITATION, _TOO_MANY)
         result = None
         try:
-            await self._store.create(commitment_request_key(request.commitment_id), encode_request(request))
+            await self._store.create(commitment_request_key(request.commitment_id), record)
         except AlreadyExistsError:
             first = decode_request(await self._store.get(commitment_request_key(request.commitment_id)))
             if not request.asks_the_same(first):
@@ -296,7 +303,7 @@ class IncomingAction:
     def finish(self) -> None:
         """Have the request stored and answered."""
         if self._is_too_large:
-            outcome = Outcome(Status.RESOURCE_LIMITATION, "Too many instances; ask for fewer at once")
+            outcome = Outcome(Status.RESOURCE_LIMITATION, _TOO_MANY)
             self.association.operation_over(self, outcome)
             return
         data = bytes(self._data)

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import time
 import urllib.request
@@ -166,6 +167,17 @@ def action_command(**changes: bytes) -> bytes:
 
 REFERENCE = explicit(0x00081150, b"UI", b"1.2.3\0") + explicit(0x00081155, b"UI", b"1.2.4\0")
 TRANSACTION = explicit(0x00081195, b"UI", b"1.2.9\0")
+SHORT_NAMES = b"".join(  # each becomes a hash, which is longer
+    item(
+        explicit(0x00081150, b"UI", b"AB")
+        + explicit(
+            0x00081155,
+            b"UI",
+            b"\xe9\xe9" + struct.pack("<H", 0xC000 + number % 0x3000) + bytes((0x41 + number // 0x3000, 0x41)),
+        )
+    )
+    for number in range(33_000)
+)
 REFUSED = {
     "another action type": (action_command(e1008=b"\2\0"), TRANSACTION, 0x0123),
     "another class": (action_command(e0003=b"1.2.3\0"), TRANSACTION, 0x0123),
@@ -173,6 +185,7 @@ REFUSED = {
     "no instances": (action_command(), TRANSACTION, 0x0115),
     "no transaction": (action_command(), sequence(0x00081199, item(REFERENCE)), 0x0115),
     "no data set in the data set": (action_command(), b"DOE^JANE" * 20, 0x0115),
+    "a record of more than four megabytes": (action_command(), TRANSACTION + sequence(0x00081199, SHORT_NAMES), 0x0213),
     "more than a megabyte": (action_command(), TRANSACTION + sequence(0x00081199, item(REFERENCE) * 40_000), 0x0213),
 }
 
