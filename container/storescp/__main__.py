@@ -22,11 +22,11 @@ from storescp.listeners import (
 )
 from storescp.log import Log
 from storescp.metrics import Metrics
+from storescp.opening import open_store, prepare_folder
 from storescp.product_code import built_in_product_code
 from storescp.registry import WorkerReport
 from storescp.settings import SettingError, Settings, read_settings
 from storescp.slots import SharedCounts, Slots
-from storescp.store import open_store, prepare_folder
 from storescp.supervisor import Supervisor
 from storescp.tls import device_context, server_context
 from storescp.traces import PeerLog

@@ -92,7 +92,7 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 @dataclass(frozen=True, slots=True)
 class CommitmentSettings:
-    """The variables that begin with COMMITMENT_."""
+    """The variables of storage commitment (`COMMITMENT_DEVICES` and its like)."""
 
     devices: Mapping[str, DeviceAddress]  # by calling AE title
     timeout_hours: float

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from asyncio import Future
 
-    from storescp.settings import Settings
 
 PART_BYTES: Final = 5 * 1024 * 1024  # the least that S3 allows for a part (S3 User Guide, "multipart upload limits")
 MAXIMUM_PARTS: Final = 10_000
 _UNREADY_SECONDS: Final = 60.0
 _SILENT_SECONDS: Final = 10.0
-# Of DIMSE_TIMEOUT: the rest is for the way of our answer, and a request that hangs is tried once more.
-_ANSWER_SHARE: Final = 0.9
-_TRY_SHARE: Final = 0.4
 
 
 class StoreError(Exception):
@@ -127,24 +122,3 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Leave aborts of uploads a moment to be done; then give up all connections."""
-
-
-def prepare_folder(settings: Settings) -> None:
-    """Make the folder, if there is no bucket. Raises `OSError`: objects cannot be written there."""
-    if not settings.dicom_bucket:
-        from storescp.folder import prepare
-
-        prepare(Path(settings.storage_dir))
-
-
-def open_store(settings: Settings, environment: Mapping[str, str]) -> Store:
-    """Open the bucket or the folder that the settings name; to be called in the event loop. Nothing is contacted."""
-    answer_seconds = settings.dimse_timeout * _ANSWER_SHARE
-    if settings.dicom_bucket:
-        from storescp.s3.bucket import open_bucket
-
-        try_seconds = settings.dimse_timeout * _TRY_SHARE
-        return open_bucket(settings.dicom_bucket, settings.endpoint_url, environment, answer_seconds, try_seconds)
-    from storescp.folder import Folder
-
-    return Folder(Path(settings.storage_dir), answer_seconds)

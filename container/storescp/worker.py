@@ -20,12 +20,13 @@ from storescp.listeners import Listener
 from storescp.log import Log
 from storescp.manifests import ManifestWriter
 from storescp.memory import READ_BYTES, Memory, MemoryPlan, plan_memory
+from storescp.opening import open_store
 from storescp.operations import StorageOperations
 from storescp.protection import protect
 from storescp.registry import Registry, WorkerReport
 from storescp.settings import MIB, Settings
 from storescp.slots import Slots
-from storescp.store import Store, open_store
+from storescp.store import Store
 from storescp.tls import device_context
 from storescp.traces import PeerLog
 from storescp.transport import HangupWatcher, Transport

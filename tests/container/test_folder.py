@@ -1,4 +1,4 @@
-"""Covers folder.py: what has a name is whole and on the disk, and nothing is written over."""
+"""Covers folder.py and opening.py: what has a name is whole and on the disk, and nothing is written over."""
 
 import asyncio
 import os
