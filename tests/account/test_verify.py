@@ -6,7 +6,6 @@ The whole way into HealthImaging and back is in tests/end_to_end.
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import socket
 import ssl
@@ -20,7 +19,7 @@ import trustme
 from storescp_cfn.account import dicom_client, legs, probe_study, verify
 from storescp_cfn.account.deployment import Deployment
 from storescp_cfn.account.dicom_client import Address
-from storescp_cfn.account.errors import AccountError
+from storescp_cfn.account.errors import AccountError, ThrottledError
 from storescp_cfn.account.legs import Journey, LegFailed
 from storescp_cfn.account.screen import Level, Screen
 from storescp_cfn.account.verify import Waiting
@@ -82,8 +81,6 @@ def test_a_name_that_does_not_exist(receiver: ReceiverProcess) -> None:
     assert failure(verify.from_a_pc(wrong, store=False))[0] == "name"
 
 
-# pynetdicom forgets its socket without closing it when the peer has closed first (its _shutdown_socket).
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_something_else_listens_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -96,7 +93,6 @@ def test_something_else_listens_there() -> None:
         screen = verify.from_a_pc(Address("127.0.0.1", server.getsockname()[1], "A", "B"), store=False)
     assert failure(screen)[0] == "C-ECHO"
     assert "does not answer in DICOM" in failure(screen)[1]
-    gc.collect()
 
 
 def test_tls_where_there_is_none(receiver: ReceiverProcess) -> None:
@@ -196,3 +192,21 @@ def test_an_importer_that_does_not_take_it_up_is_the_leg_that_fails(account: Acc
     screen = verify.from_bucket(account.deployment, waiting=waiting)
     assert failure(screen)[0] == "batch closed"
     assert screen.facts["not_tried"] == ["imported", "readable", "removed"]
+
+
+def test_deleting_keeps_to_the_pace_that_is_allowed(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[Exception | None] = [ThrottledError("slow"), ThrottledError("slow"), None, None]
+    asked: list[str] = []
+    waits: list[float] = []
+
+    def call(service: str, operation: str, **arguments: str) -> dict[str, str]:
+        asked.append(arguments["imageSetId"])
+        if answer := answers.pop(0):
+            raise answer
+        return {}
+
+    monkeypatch.setattr(account.deployment.connection, "call", call, raising=False)
+    text = verify.remove(account.deployment, ["a", "b"], Waiting(waits.append, lambda: 0.0))
+    assert asked == ["a", "a", "a", "b"]
+    assert len(waits) == 2
+    assert text.startswith("2 image sets deleted")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,23 +123,43 @@ def _handshake(address: Address, checked: bool) -> str:
         return f"{secured.version()}, {cipher[0] if cipher else 'no cipher'}."
 
 
-def _associate(address: Address, sop_class_uid: str) -> Any:
-    from pynetdicom import AE
+@contextmanager
+def _association(address: Address, sop_class_uid: str) -> Iterator[Any]:
+    """An established association; afterwards it is released, and its socket closed. Raises LegFailed."""
+    from pynetdicom import AE, evt
 
+    opened: list[socket.socket] = []
     entity = AE(ae_title=address.calling)
     entity.connection_timeout = entity.acse_timeout = CONNECT_SECONDS
     entity.dimse_timeout = entity.network_timeout = DIMSE_SECONDS
     entity.add_requested_context(sop_class_uid, EXPLICIT_VR_LITTLE_ENDIAN)
     tls = (tls_context(address, checked=False), address.host) if address.tls else None
-    association = entity.associate(address.host, address.port, ae_title=address.called, tls_args=tls)
-    if association.is_established:
-        return association
+    # pynetdicom forgets its socket without closing it when the peer closes first.
+    handlers = [(evt.EVT_CONN_OPEN, lambda event: opened.append(event.assoc.dul.socket.socket))]
+    association = entity.associate(
+        address.host, address.port, ae_title=address.called, tls_args=tls, evt_handlers=handlers
+    )
+    try:
+        if not association.is_established:
+            raise _not_established(association, address)
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+        if association.is_alive():
+            association.join(CONNECT_SECONDS)
+        for connection in opened:
+            connection.close()
+
+
+def _not_established(association: Any, address: Address) -> LegFailed:
+    """Why there is no association."""
     if association.is_rejected:
         primitive = association.acceptor.primitive
         key = (primitive.result, primitive.result_source, primitive.diagnostic)
         cause, to_do = REJECTIONS.get(key, (f"the association was rejected {key}", "look at the receiver's log"))
-        raise LegFailed(cause.format(called=address.called, calling=address.calling) + ".", to_do)
-    raise LegFailed(
+        return LegFailed(cause.format(called=address.called, calling=address.calling) + ".", to_do)
+    return LegFailed(
         "something listens there that does not answer in DICOM, or closes the connection at once.",
         "check host and port; with a certificate in the stack, test with --tls",
     )
@@ -146,11 +167,8 @@ def _associate(address: Address, sop_class_uid: str) -> Any:
 
 def echo(address: Address) -> str:
     """C-ECHO (PS3.4 annex A). Raises LegFailed."""
-    association = _associate(address, VERIFICATION)
-    try:
+    with _association(address, VERIFICATION) as association:
         status = association.send_c_echo().get("Status")
-    finally:
-        association.release()
     if status != 0:
         raise LegFailed(f"C-ECHO was answered with {_status(status)}.", "look at the receiver's log")
     return f"{address.called} answers {address.calling}."
@@ -158,17 +176,14 @@ def echo(address: Address) -> str:
 
 def store(address: Address, instances: Sequence[Any]) -> str:
     """C-STORE of every instance (PS3.4 annex B). Raises LegFailed: when one is not answered with success."""
-    association = _associate(address, CT_IMAGE_STORAGE)
-    try:
+    with _association(address, CT_IMAGE_STORAGE) as association:
         for number, instance in enumerate(instances, 1):
-            status = association.send_c_store(instance).get("Status")
+            status = association.send_c_store(instance).get("Status") if association.is_established else None
             if status != 0:
                 raise LegFailed(
                     f"image {number} was answered with {_status(status)}: it is not stored.",
                     "A7xx: try again in a minute, then look at the receiver's log; others: look at the receiver's log",
                 )
-    finally:
-        association.release()
     return f"{len(instances)} images acknowledged: they are in Amazon S3."
 
 

@@ -22,6 +22,10 @@ class AccessDeniedError(AccountError):
         self.permission = permission
 
 
+class ThrottledError(AccountError):
+    """AWS answers too many requests just now: the same call works a moment later."""
+
+
 EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 UNKNOWN_KEY_CODES = frozenset(
     {
@@ -85,7 +89,7 @@ def error_of_client(error: Any, service: str, region: str) -> AccountError:
             permission,
         )
     if code in THROTTLED_CODES:
-        return AccountError(f"AWS is answering too many requests just now ({code}): try again in a minute.")
+        return ThrottledError(f"AWS is answering too many requests just now ({code}): try again in a minute.")
     if code == "OptInRequired":
         return AccountError(f"The Region {region} is not enabled in this account: choose another one with --region.")
     return AccountError(f"AWS refused {error.operation_name} ({code}): {_one_line(message)}")

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from storescp_cfn.account import dicom_client, keys, ledger, legs, probe_study, whereabouts
 from storescp_cfn.account.deployment import Deployment
 from storescp_cfn.account.dicom_client import Address
-from storescp_cfn.account.errors import AccessDeniedError, AccountError
+from storescp_cfn.account.errors import AccessDeniedError, AccountError, ThrottledError
 from storescp_cfn.account.legs import Journey, LegFailed
 from storescp_cfn.account.probe_study import ProbeStudy
 from storescp_cfn.account.screen import Screen
@@ -28,6 +28,7 @@ CONNECTION_LEGS = ("name", "TCP", "TLS", "C-ECHO")
 IMPORT_LEGS = ("batch closed", "imported", "readable", "removed")
 POLL_SECONDS = 2.0
 IMPORT_SECONDS = 900  # an import job's duration is documented nowhere
+DELETE_SECONDS, DELETE_TRIES = 4.0, 15  # DeleteImageSet is limited to one in four seconds, of an account
 CONSISTENT_SECONDS = 180  # "metadata is not consistent yet, retry after a few seconds"
 
 
@@ -306,16 +307,26 @@ def remove(deployment: Deployment, image_sets: list[str], waiting: Waiting) -> s
     """Delete the image sets of a test. Raises LegFailed: when the caller may not."""
     store = deployment.output("HealthImagingDatastoreID")
     try:
-        for number, image_set in enumerate(image_sets):
-            if number:
-                waiting.sleep(4)  # DeleteImageSet is limited to one in four seconds
-            deployment.connection.call("medical-imaging", "delete_image_set", datastoreId=store, imageSetId=image_set)
+        for image_set in image_sets:
+            _delete_image_set(deployment, store, image_set, waiting)
     except AccessDeniedError as error:
         raise LegFailed(
             f"the test study stays in HealthImaging: the permission {error.permission} is missing.",
             "ask somebody who may delete image sets to run: storescp-cfn verify --remove",
         ) from error
     return f"{len(image_sets)} image sets deleted; the originals in the landing bucket expire with RetentionDays."
+
+
+def _delete_image_set(deployment: Deployment, store: str, image_set: str, waiting: Waiting) -> None:
+    """Delete one, at the pace that is allowed. Raises AccountError: when it cannot be done, even after a minute."""
+    for _ in range(DELETE_TRIES):
+        try:
+            deployment.connection.call("medical-imaging", "delete_image_set", datastoreId=store, imageSetId=image_set)
+        except ThrottledError:
+            waiting.sleep(DELETE_SECONDS)
+        else:
+            return
+    deployment.connection.call("medical-imaging", "delete_image_set", datastoreId=store, imageSetId=image_set)
 
 
 def remove_all(deployment: Deployment, waiting: Waiting | None = None) -> Screen:

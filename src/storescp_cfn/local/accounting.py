@@ -139,7 +139,10 @@ def quarantine(s3: Any, bucket: str) -> Iterator[tuple[str, str, str]]:
     """(key, kind, reason) of every instance below `quarantine/`."""
     for key in keys(s3, bucket, "quarantine/"):
         if not key.endswith(".json"):
-            record = json.load(s3.get_object(Bucket=bucket, Key=f"{key}.json")["Body"])
+            try:
+                record = json.load(s3.get_object(Bucket=bucket, Key=f"{key}.json")["Body"])
+            except s3.exceptions.NoSuchKey:
+                continue  # the importer writes the record after the copy: it is not quarantined yet
             yield key, str(record.get("kind", "")), str(record.get("reason", "no reason given"))
 
 
