@@ -80,6 +80,7 @@ _CURVES: list[tuple[str, str, list[list[Any]]]] = [
             _line(metrics.INSTANCES_IMPORTED, "imported", "Sum"),
             _line(metrics.INSTANCES_QUARANTINED, "quarantined", "Sum"),
             _line(metrics.INSTANCES_NON_PRIMARY, "imported, but contradicting their series", "Sum"),
+            _line(metrics.UNRECOGNIZED_OBJECTS, "objects that no receiver wrote", "Sum"),
         ],
     ),
     (

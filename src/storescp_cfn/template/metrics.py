@@ -15,6 +15,8 @@ INSTANCES_RECEIVED = "InstancesReceived"
 INSTANCES_ACKNOWLEDGED = "InstancesAcknowledged"
 INSTANCES_FAILED = "InstancesFailed"
 MANIFEST_FAILURES = "ManifestFailures"
+TLS_HANDSHAKES_FAILED = "TlsHandshakesFailed"
+COMMITMENTS_UNDELIVERED = "CommitmentsUndelivered"
 OF_RECEIVER = (
     OPEN_ASSOCIATIONS,
     ASSOCIATIONS_ACCEPTED,
@@ -23,6 +25,8 @@ OF_RECEIVER = (
     INSTANCES_ACKNOWLEDGED,
     INSTANCES_FAILED,
     MANIFEST_FAILURES,
+    TLS_HANDSHAKES_FAILED,
+    COMMITMENTS_UNDELIVERED,
 )
 
 BATCHES_WAITING = "BatchesWaiting"
@@ -41,7 +45,6 @@ QUARANTINE_OPEN = "QuarantinedOpen"
 NON_PRIMARY_OPEN = "NonPrimaryOpen"
 WARNED_OPEN = "WarnedOpen"
 UNRECOGNIZED_OPEN = "UnrecognizedOpen"
-COMMITMENTS_UNDELIVERED = "CommitmentsUndelivered"
 OF_IMPORTER = (
     BATCHES_WAITING,
     BATCHES_IMPORTING,
@@ -58,7 +61,6 @@ OF_IMPORTER = (
     NON_PRIMARY_OPEN,
     WARNED_OPEN,
     UNRECOGNIZED_OPEN,
-    COMMITMENTS_UNDELIVERED,
 )
 
 # Gauges of a state; a count returns to zero by itself.
@@ -73,6 +75,5 @@ STATES = frozenset(
         NON_PRIMARY_OPEN,
         WARNED_OPEN,
         UNRECOGNIZED_OPEN,
-        COMMITMENTS_UNDELIVERED,
     }
 )
