@@ -43,6 +43,8 @@ def choices(account: Account) -> list[list[Option]]:
         "TLSCertificateSecretARN": account.certificate_secret,
         "TLSKeySecretARN": account.key_secret,
     }
+    client_ca = {"TLSClientCASecretARN": account.client_ca_secret, "RequireCertificateAETitle": "true"}
+    mutual_tls = {**receiver_tls, **client_ca}
     endpoint = {"PrivateRouteTableIDs": account.route_tables}
     return [
         [("internet", {"LoadBalancerScheme": "internet-facing"}), ("internal", {"LoadBalancerScheme": "internal"})],
@@ -50,7 +52,7 @@ def choices(account: Account) -> list[list[Option]]:
             ("tcp", {}),
             ("tls", {"TLSCertificateARN": account.certificate}),
             ("receivertls", receiver_tls),
-            ("mutualtls", {**receiver_tls, "TLSClientCASecretARN": account.client_ca_secret}),
+            ("mutualtls", mutual_tls),
         ],
         [("new", {}), ("existing", {"DatastoreID": account.datastore})],
         [("awskey", {}), ("ownkey", {"KmsKeyARN": account.key})],

@@ -119,6 +119,7 @@ def rule_cases() -> list[tuple[str, dict[str, str], evaluation.Facts, str]]:
         ("a certificate without a key", {"TLSCertificateSecretARN": secret}, FACTS, "needs TLSKeySecretARN"),
         ("a key without a certificate", {"TLSKeySecretARN": secret}, FACTS, "needs TLSCertificateSecretARN"),
         ("a client CA alone", {"TLSClientCASecretARN": secret}, FACTS, "check the devices' certificates themselves"),
+        ("an AE title in no certificate", {"RequireCertificateAETitle": "true"}, FACTS, "needs TLSClientCASecretARN"),
         ("TLS twice", {**whole_pair, "TLSCertificateARN": modes.CERTIFICATE}, FACTS, "not both"),
         ("small processor, big memory", {"TaskCPU": "256", "TaskMemoryLimit": "4096"}, FACTS, "With TaskCPU 256,"),
         ("big processor, small memory", {"TaskCPU": "4096", "TaskMemoryLimit": "1024"}, FACTS, "With TaskCPU 4096,"),

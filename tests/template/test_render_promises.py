@@ -100,6 +100,7 @@ def test_parameters_have_the_names_of_the_guide_and_the_product_on_sale(template
     dicom = "SCPAETitle SCPPort RequireCalledAETitle RequireCallingAETitle SupportedSOPClassUIDs MaximumAssociations "
     dicom += "DIMSETimeout NetworkTimeout CommitmentDevices CommitmentTimeout"
     tls = "TLSCertificateARN AllowUnencryptedInternet TLSCertificateSecretARN TLSKeySecretARN TLSClientCASecretARN"
+    tls += " RequireCertificateAETitle"
     capacity = "TaskCPU TaskMemoryLimit TaskDesiredCount AutoscaleMaxCapacity CpuArchitecture"
     data = "DatastoreID KmsKeyARN FastImport RetentionDays LogRetentionDays AdministratorARN"
     expected = f"{network} {dicom} {tls} {capacity} {data} AlarmEmail SilenceHours ContainerImage".split()

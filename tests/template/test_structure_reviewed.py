@@ -375,7 +375,8 @@ def test_the_importer_reserves_no_concurrency_and_is_woken_by_three_kinds_of_wak
 
 
 def test_every_alarm_goes_to_one_topic_when_it_starts_and_when_it_is_over() -> None:
-    resources = left(TLSCertificateARN=modes.CERTIFICATE, SilenceHours="24")
+    pair = {"TLSCertificateSecretARN": modes.SECRET.format("c"), "TLSKeySecretARN": modes.SECRET.format("k")}
+    resources = left(TLSCertificateARN=modes.CERTIFICATE, SilenceHours="24", **pair)
     assert "SilenceAlarm" not in left(SilenceHours="0")
     alarms = {name: r["Properties"] for name, r in resources.items() if r["Type"] == "AWS::CloudWatch::Alarm"}
     assert set(alarms) == {alarm.logical_id for alarm in alarm_specs.ALARMS} | {monitoring.FEWER_TASKS_ALARM}

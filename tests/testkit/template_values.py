@@ -21,6 +21,7 @@ GOOD = {
     "LoadBalancerScheme": ["internal"],
     "AllowUnencryptedInternet": ["true", "false"],
     "OnlyThroughVPCEndpoint": ["true", "false"],
+    "RequireCertificateAETitle": ["false"],
     "TLSCertificateSecretARN": [""],
     "TLSKeySecretARN": [""],
     "TLSClientCASecretARN": [""],
@@ -137,6 +138,7 @@ BAD = {
     "CpuArchitecture": ["", "arm64", "x86"],
     "AllowUnencryptedInternet": ["", "yes", "True"],
     "OnlyThroughVPCEndpoint": ["", "no"],
+    "RequireCertificateAETitle": ["", "yes"],
     **{
         name: [CERTIFICATE, "storescp/key", modes.SECRET.format("key")[:-7], " "]
         for name in ("TLSCertificateSecretARN", "TLSKeySecretARN", "TLSClientCASecretARN")

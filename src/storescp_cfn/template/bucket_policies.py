@@ -39,6 +39,7 @@ from storescp_cfn.template.storage import (
     COMMITMENT_RESULTS,
     COMMITMENTS,
     COMMITMENTS_DELIVERED,
+    INCOMING,
     LANDING_BUCKET,
     LOAD_BALANCER_LOGS,
     QUARANTINE,
@@ -49,9 +50,9 @@ from storescp_cfn.template.storage import (
 
 LANDING_BUCKET_POLICY = "LandingBucketPolicy"
 # What the receiver alone writes, what the importer alone writes, and what is written once and for all.
-BY_RECEIVER = (BATCHES, COMMITMENT_REQUESTS, COMMITMENT_ATTEMPTS, COMMITMENTS_DELIVERED)
+BY_RECEIVER = (INCOMING, BATCHES, COMMITMENT_REQUESTS, COMMITMENT_ATTEMPTS, COMMITMENTS_DELIVERED)
 BY_IMPORTER = (SPLIT, QUARANTINE, COMMITMENT_RESULTS)
-CREATED_ONLY = (BATCHES, COMMITMENTS)
+CREATED_ONLY = (INCOMING, BATCHES, COMMITMENTS)
 
 _DENIES_PLAIN_HTTP = AcceptedFinding(
     "DenyPlainHttp does what the rule asks for; the rule recognises the ARN of objects only when Fn::Join makes it.",

@@ -187,7 +187,7 @@ def importer_role() -> RoleSpec:
                 "SplitBatches",
                 "Make batches of its own: halves of one that is too large or fails as a whole, and retried images.",
                 [awacs.s3.PutObject, awacs.s3.PutObjectTagging],
-                _landing(storage.SPLIT, storage.INCOMING),
+                _landing(storage.SPLIT),
             ),
             Grant(
                 "AnswerCommitments",

@@ -123,6 +123,14 @@ def _encryption_rules() -> dict[str, Expression]:
             },
             _given("TLSClientCASecretARN"),
         ),
+        "CertificateAETitleNeedsClientCA": _rule(
+            {
+                "RequireCertificateAETitle needs TLSClientCASecretARN: else no device shows a certificate.": _given(
+                    "TLSClientCASecretARN"
+                )
+            },
+            _equals("RequireCertificateAETitle", "true"),
+        ),
     }
 
 

@@ -74,6 +74,7 @@ ENVIRONMENT: dict[str, Any] = {
     "MAXIMUM_ASSOCIATIONS": Ref("MaximumAssociations"),
     "DIMSE_TIMEOUT": Ref("DIMSETimeout"),
     "NETWORK_TIMEOUT": Ref("NetworkTimeout"),
+    "REQUIRE_CERTIFICATE_AE_TITLE": Ref("RequireCertificateAETitle"),
     "COMMITMENT_DEVICES": Ref("CommitmentDevices"),
     "COMMITMENT_TIMEOUT_HOURS": Ref("CommitmentTimeout"),
     "WORKERS": fargate.workers(),

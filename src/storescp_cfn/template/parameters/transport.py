@@ -72,4 +72,11 @@ SPECS = (
         "the certificates in PEM of those who sign the devices' certificates; a device without one is then refused",
         "clients-AbCdEf",
     ),
+    yes_or_no(
+        "RequireCertificateAETitle",
+        CHANGEABLE,
+        "must a device's certificate name its AE title?",
+        "true: a device is rejected whose certificate does not carry its Calling AE Title, as common name or "
+        "alternative name. It needs TLSClientCASecretARN. Example: true",
+    ),
 )
