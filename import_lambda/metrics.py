@@ -28,7 +28,7 @@ OPEN_METRICS = {  # gauges of what is open in the ledger
     "NonPrimaryOpen": ("Count", "imported instances outside the primary image set that nobody has closed"),
     "WarnedOpen": ("Count", "imported instances with a serious warning that nobody has closed"),
     "UnrecognizedOpen": ("Count", "quarantined objects that no receiver wrote and nobody has closed"),
-    "CommitmentsUndelivered": ("Count", "storage commitment results that wait too long for their delivery"),
+    "CommitmentResultsOverdue": ("Count", "storage commitment results that wait too long for their delivery"),
 }
 METRICS |= OPEN_METRICS
 

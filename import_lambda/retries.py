@@ -21,7 +21,7 @@ OPEN_GAUGES = {  # `open`: the gauge's metric
     "NON_PRIMARY": "NonPrimaryOpen",
     "WARNED": "WarnedOpen",
     "UNRECOGNIZED": "UnrecognizedOpen",
-    "UNDELIVERED": "CommitmentsUndelivered",
+    "UNDELIVERED": "CommitmentResultsOverdue",
 }
 REQUESTED, RETRIED_IN, OUTCOME = "retry_requested_at", "retry_batch", "retry_outcome"
 

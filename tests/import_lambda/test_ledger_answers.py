@@ -319,4 +319,4 @@ def test_gauges_show_what_is_open() -> None:
     aws = MemoryAws(world)
     values = reconcile(aws, SETTINGS, aws.now() + 870)
     assert values is not None
-    assert (values["NonPrimaryOpen"], values["WarnedOpen"], values["CommitmentsUndelivered"]) == (1, 0, 0)
+    assert (values["NonPrimaryOpen"], values["WarnedOpen"], values["CommitmentResultsOverdue"]) == (1, 0, 0)

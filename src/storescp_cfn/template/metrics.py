@@ -16,7 +16,6 @@ INSTANCES_ACKNOWLEDGED = "InstancesAcknowledged"
 INSTANCES_FAILED = "InstancesFailed"
 MANIFEST_FAILURES = "ManifestFailures"
 TLS_HANDSHAKES_FAILED = "TlsHandshakesFailed"
-COMMITMENTS_UNDELIVERED = "CommitmentsUndelivered"
 OF_RECEIVER = (
     OPEN_ASSOCIATIONS,
     ASSOCIATIONS_ACCEPTED,
@@ -26,7 +25,6 @@ OF_RECEIVER = (
     INSTANCES_FAILED,
     MANIFEST_FAILURES,
     TLS_HANDSHAKES_FAILED,
-    COMMITMENTS_UNDELIVERED,
 )
 
 BATCHES_WAITING = "BatchesWaiting"
@@ -45,6 +43,7 @@ QUARANTINE_OPEN = "QuarantinedOpen"
 NON_PRIMARY_OPEN = "NonPrimaryOpen"
 WARNED_OPEN = "WarnedOpen"
 UNRECOGNIZED_OPEN = "UnrecognizedOpen"
+COMMITMENTS_UNDELIVERED = "CommitmentsUndelivered"
 OF_IMPORTER = (
     BATCHES_WAITING,
     BATCHES_IMPORTING,
@@ -61,6 +60,7 @@ OF_IMPORTER = (
     NON_PRIMARY_OPEN,
     WARNED_OPEN,
     UNRECOGNIZED_OPEN,
+    COMMITMENTS_UNDELIVERED,
 )
 
 # Gauges of a state; a count returns to zero by itself.
@@ -75,5 +75,6 @@ STATES = frozenset(
         NON_PRIMARY_OPEN,
         WARNED_OPEN,
         UNRECOGNIZED_OPEN,
+        COMMITMENTS_UNDELIVERED,
     }
 )
