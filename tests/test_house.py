@@ -1,15 +1,10 @@
-"""The house's own rules, read from its source: arrows, sizes, names, what is gone, and each module's test.
-
-What does not keep a rule yet stands in house_not_yet.toml; an entry that is no longer needed fails as well.
-"""
+"""The house's own rules, read from its source: arrows, sizes, names, what is gone, and each module's test."""
 
 from __future__ import annotations
 
 import ast
 import re
-import tomllib
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 from tests.testkit.source_tree import ROOT, circles, functions, imports, modules, python_files
@@ -17,9 +12,6 @@ from tests.testkit.source_tree import ROOT, circles, functions, imports, modules
 MAXIMUM_LINES = 400
 MAXIMUM_IMPORTER_LINES = 200
 MAXIMUM_FUNCTION_LINES = 40
-
-# Rule: what breaks it today.
-NOT_YET: dict[str, list[str]] = tomllib.loads((ROOT / "tests/house_not_yet.toml").read_text(encoding="utf-8"))
 
 # Which part may import which (design: cli → marketplace, local → account → template; the others stand alone).
 PARTS = {
@@ -64,7 +56,7 @@ OLD_WORDS: dict[str, tuple[str, ...]] = {
     r"\bclass (Chain|Running)\b|\bTimetable\b|\b_side_door\b": ("src", "tests"),
 }
 # This page names the old words; the design decisions may tell what was there before.
-MAY_NAME_OLD_WORDS = {"tests/test_house.py", "tests/house_not_yet.toml", "CHANGELOG.md"}
+MAY_NAME_OLD_WORDS = {"tests/test_house.py", "CHANGELOG.md"}
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".sh", ".json", ".rst", ""}
 SEARCHED = (
     "src",
@@ -102,14 +94,6 @@ GONE = (
 )
 
 
-def assert_kept(rule: str, broken: Iterable[str]) -> None:
-    """Nothing new breaks the rule, and nothing in the list keeps it by now."""
-    found, listed = set(broken), set(NOT_YET.get(rule, ()))
-    assert (sorted(found - listed), sorted(listed - found)) == ([], []), (
-        f"{rule}: (breaks the rule and is not listed, is listed and keeps the rule)"
-    )
-
-
 # --- Arrows ---------------------------------------------------------------------------------------------------
 
 
@@ -139,7 +123,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     """A package's own __init__ gathers its modules, which may import what lies beside them."""
     packages = {module.name for module in modules() if module.path.endswith("__init__.py")}
     graph = {module.name: imports(module) - packages for module in modules() if module.name not in packages}
-    assert_kept("circle", (" ".join(group) for group in circles(graph)))
+    assert circles(graph) == []
 
 
 # --- Sizes ----------------------------------------------------------------------------------------------------
@@ -153,20 +137,17 @@ def test_no_file_is_longer_than_a_reader_keeps_in_mind() -> None:
         limit = MAXIMUM_IMPORTER_LINES if path.startswith("import_lambda/") else MAXIMUM_LINES
         if (ROOT / path).read_text(encoding="utf-8").count("\n") > limit:
             long.append(path)
-    assert_kept("long file", long)
+    assert long == []
 
 
 def test_a_function_fits_on_a_screen() -> None:
     paths = [module.path for module in modules()] + python_files("tests")
-    assert_kept(
-        "long function",
-        (
-            f"{function.path}: {function.name}"
-            for path in paths
-            for function in functions(path)
-            if function.lines > MAXIMUM_FUNCTION_LINES
-        ),
-    )
+    assert [
+        f"{function.path}: {function.name}"
+        for path in paths
+        for function in functions(path)
+        if function.lines > MAXIMUM_FUNCTION_LINES
+    ] == []
 
 
 # --- Names ----------------------------------------------------------------------------------------------------
@@ -195,7 +176,7 @@ def test_the_old_words_are_gone() -> None:
         for pattern, places in OLD_WORDS.items():
             if any(path.startswith(place) for place in places):
                 broken += [f"{path}: {match[0]}" for match in re.finditer(pattern, text)]
-    assert_kept("old word", broken)
+    assert broken == []
 
 
 def test_what_was_deleted_stays_deleted() -> None:
@@ -230,7 +211,7 @@ def test_each_module_has_its_test() -> None:
         name = path.name if alone else f"{path.parent.name}/{path.name}"
         if not (alone and path.name in own) and not re.search(rf"(?<![\w.-]){re.escape(name)}\b", told):
             untested.append(module.path)
-    assert_kept("untested module", untested)
+    assert untested == []
 
 
 def test_each_test_says_what_it_is_about() -> None:

@@ -13,7 +13,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,26 @@ class Account:
         return plain(item)
 
 
+def environment_of(url: str, emulator: EmulatorServer, key: Mapping[str, str]) -> dict[str, str]:
+    """The function's variables: its access key, and the two servers in AWS's place."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": emulator.url,
+        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        "AWS_DEFAULT_REGION": REGION,
+        "LANDING_BUCKET": LANDING,
+        "RESULTS_BUCKET": RESULTS,
+        "LEDGER_TABLE": TABLE,
+        "DATASTORE_ID": create_datastore(emulator, "images"),
+        "DATA_ACCESS_ROLE_ARN": ROLE,
+        "STACK_NAME": "stack",
+        "ORPHAN_AFTER_SECONDS": "60",
+        "FAST_IMPORT": "false",  # test_dicomweb.py has it true
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # no host runtime-127.0.0.1
+    }
+
+
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     port = free_port()
@@ -111,25 +131,9 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     store = S3ObjectStore(s3)
     service = HealthImaging(Scheduler(time.time), lambda role, datastore: store, lambda event: None, workers.run)
     emulator = EmulatorServer(Api(service, authorize), workers)
-    environment = {
-        "AWS_ENDPOINT_URL": url,
-        "AWS_ENDPOINT_URL_MEDICAL_IMAGING": emulator.url,
-        "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
-        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
-        "AWS_DEFAULT_REGION": REGION,
-        "LANDING_BUCKET": LANDING,
-        "RESULTS_BUCKET": RESULTS,
-        "LEDGER_TABLE": TABLE,
-        "DATASTORE_ID": create_datastore(emulator, "images"),
-        "DATA_ACCESS_ROLE_ARN": ROLE,
-        "STACK_NAME": "stack",
-        "ORPHAN_AFTER_SECONDS": "60",
-        "FAST_IMPORT": "false",  # test_dicomweb.py has it true
-        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # no host runtime-127.0.0.1
-    }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(boto3, "DEFAULT_SESSION", None)  # it would keep another module's keys
-        for name, value in environment.items():
+        for name, value in environment_of(url, emulator, key).items():
             patch.setenv(name, value)
         yield Account(s3, dynamodb, emulator, actions, LANDING)
     emulator.stop()

@@ -93,7 +93,10 @@ def test_patterns_use_only_what_java_and_python_read_alike() -> None:
 ELSEWHERE = {"VpcId": "vpc-0ffffffff", "AvailabilityZone": "us-east-1a"}
 
 
-def rule_cases() -> list[tuple[str, dict[str, str], evaluation.Facts, str]]:
+RuleCase = tuple[str, dict[str, str], evaluation.Facts, str]  # what, values, facts, part of the sentence
+
+
+def network_cases() -> list[RuleCase]:
     public, private = modes.EXAMPLE_NETWORK["PublicSubnetIDs"], modes.EXAMPLE_NETWORK["PrivateSubnetIDs"]
     first_public = public.split(",")[0]
     one_elsewhere = replace(FACTS, subnets={**modes.EXAMPLE_SUBNETS, first_public: ELSEWHERE})
@@ -104,8 +107,6 @@ def rule_cases() -> list[tuple[str, dict[str, str], evaluation.Facts, str]]:
     zones = "PublicSubnetIDs needs two or more subnets, in different Availability Zones."
     differ = "PublicSubnetIDs and PrivateSubnetIDs must name different subnets"
     internet = {"LoadBalancerScheme": "internet-facing", "AllowUnencryptedInternet": "true"}
-    secret = modes.SECRET.format("certificate")
-    whole_pair = {"TLSCertificateSecretARN": secret, "TLSKeySecretARN": modes.SECRET.format("key")}
     return [
         ("a Region without HealthImaging", {}, replace(FACTS, region="eu-central-1"), "not in this Region"),
         ("a subnet of another VPC", {}, one_elsewhere, of_public),
@@ -116,11 +117,23 @@ def rule_cases() -> list[tuple[str, dict[str, str], evaluation.Facts, str]]:
         ("private subnets among the public", {**internet, "PublicSubnetIDs": f"{public},{private}"}, FACTS, differ),
         ("public subnets among the private", {**internet, "PrivateSubnetIDs": f"{private},{public}"}, FACTS, differ),
         ("plain text over the internet", {"LoadBalancerScheme": "internet-facing"}, FACTS, "in plain text"),
+    ]
+
+
+def tls_cases() -> list[RuleCase]:
+    secret = modes.SECRET.format("certificate")
+    whole_pair = {"TLSCertificateSecretARN": secret, "TLSKeySecretARN": modes.SECRET.format("key")}
+    return [
         ("a certificate without a key", {"TLSCertificateSecretARN": secret}, FACTS, "needs TLSKeySecretARN"),
         ("a key without a certificate", {"TLSKeySecretARN": secret}, FACTS, "needs TLSCertificateSecretARN"),
         ("a client CA alone", {"TLSClientCASecretARN": secret}, FACTS, "check the devices' certificates themselves"),
         ("an AE title in no certificate", {"RequireCertificateAETitle": "true"}, FACTS, "needs TLSClientCASecretARN"),
         ("TLS twice", {**whole_pair, "TLSCertificateARN": modes.CERTIFICATE}, FACTS, "not both"),
+    ]
+
+
+def capacity_cases() -> list[RuleCase]:
+    return [
         ("small processor, big memory", {"TaskCPU": "256", "TaskMemoryLimit": "4096"}, FACTS, "With TaskCPU 256,"),
         ("big processor, small memory", {"TaskCPU": "4096", "TaskMemoryLimit": "1024"}, FACTS, "With TaskCPU 4096,"),
         (
@@ -138,7 +151,10 @@ def rule_cases() -> list[tuple[str, dict[str, str], evaluation.Facts, str]]:
     ]
 
 
-@pytest.mark.parametrize(("what", "values", "facts", "sentence"), rule_cases(), ids=lambda v: str(v)[:30])
+RULE_CASES = [*network_cases(), *tls_cases(), *capacity_cases()]
+
+
+@pytest.mark.parametrize(("what", "values", "facts", "sentence"), RULE_CASES, ids=lambda v: str(v)[:30])
 def test_a_rule_refuses(what: str, values: dict[str, str], facts: evaluation.Facts, sentence: str) -> None:
     assert any(sentence in refusal for refusal in refused(values, facts)), what
 
@@ -209,7 +225,7 @@ def test_an_independent_reader_accepts_the_rules_and_refuses_alike() -> None:
         **TEMPLATE,
         "Rules": {name: rule for name, rule in TEMPLATE["Rules"].items() if "ValueOf" not in json.dumps(rule)},
     }
-    for _, values, facts, sentence in rule_cases():
+    for _, values, facts, sentence in RULE_CASES:
         if facts is not FACTS or "belong to the VPC" in sentence or "Availability Zones" in sentence:
             continue
         given = evaluation.complete(TEMPLATE, {**modes.EXAMPLE_NETWORK, **values})

@@ -13,6 +13,15 @@ FACTS = evaluation.Facts(subnets=modes.EXAMPLE_SUBNETS)
 KEY = modes.KEY
 CERTIFICATE = modes.CERTIFICATE
 
+
+def stack_resources(mode: modes.Mode | None = None, /, **values: str) -> dict[str, Any]:
+    """The resources, by logical id, of a stack in a mode (none: the example's network), with other values given."""
+    chosen = mode.parameters if mode else {}
+    stack = evaluation.resolved(TEMPLATE, {**modes.EXAMPLE_NETWORK, **chosen, **values}, FACTS)
+    resources: dict[str, Any] = stack["Resources"]
+    return resources
+
+
 GOOD = {
     "VpcCIDR": ["10.0.0.0/16", "172.31.0.0/20", "192.168.1.0/28"],
     "PeerCIDR1": ["203.0.113.0/24", "203.0.113.7/32", "172.16.0.0/16", "10.0.0.0/8", "10.128.0.0/9", "0.0.0.1/32"],

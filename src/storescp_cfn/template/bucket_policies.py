@@ -96,19 +96,15 @@ def _policy(logical_id: str, bucket: str, why: str, *statements: Any) -> BucketP
     )
 
 
-def _landing_statements(receiver_role: str, importer_role: str) -> list[Any]:
-    """What nobody may do to what has landed; the roles are logical ids."""
-    landed = objects(LANDING_BUCKET, *CREATED_ONLY)
-    everything = [Sub(f"${{{LANDING_BUCKET}.Arn}}/*")]
-    bucket_and_objects = [GetAtt(LANDING_BUCKET, "Arn"), *everything]
-    receiver, importer = GetAtt(receiver_role, "Arn"), GetAtt(importer_role, "Arn")
+def _writer_statements(receiver: GetAtt, importer: GetAtt) -> list[Statement]:
+    """Each prefix has one writer, and what has landed is created and never replaced; the roles are ARNs."""
     return [
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html; parts of a multipart
         # upload create nothing, its completion does. CopyObject knows no such condition and so is refused too.
         _deny(
             "CreateOnly",
             ["PutObject"],
-            landed,
+            objects(LANDING_BUCKET, *CREATED_ONLY),
             Null({"s3:if-none-match": True}),
             Bool({"s3:ObjectCreationOperation": True}),
         ),
@@ -124,6 +120,13 @@ def _landing_statements(receiver_role: str, importer_role: str) -> list[Any]:
             objects(LANDING_BUCKET, *BY_IMPORTER),
             ArnNotEquals({"aws:PrincipalArn": importer}),
         ),
+    ]
+
+
+def _readability_statements() -> list[Statement]:
+    """Whatever is written can be read by this stack and by HealthImaging."""
+    everything = [Sub(f"${{{LANDING_BUCKET}.Arn}}/*")]
+    return [
         # A key of the caller's, in the request (SSE-C) or in another account's KMS, would hide an image from us.
         _deny(
             "NoKeyInTheRequest",
@@ -145,29 +148,36 @@ def _landing_statements(receiver_role: str, importer_role: str) -> list[Any]:
             Null({"s3:x-amz-storage-class": False}),
             StringNotEquals({"s3:x-amz-storage-class": "STANDARD"}),
         ),
-        If(
-            conditions.IS_BOUND_TO_ENDPOINT,
-            _deny(
-                "ReceiverThroughTheVpcOnly",
-                ["*"],
-                bucket_and_objects,
-                ArnIs({"aws:PrincipalArn": receiver}),
-                # https://docs.aws.amazon.com/AmazonS3/latest/userguide/example-bucket-policies-vpc-endpoint.html
-                StringNotEquals({"aws:SourceVpc": Ref("VpcID")}),
-            ),
-            NoValue,
-        ),
-        If(
-            conditions.HAS_ADMINISTRATOR,
-            _deny(
-                "OnlyTheAdministratorDestroys",
-                ["DeleteObjectVersion", *_ADMINISTRATION],
-                bucket_and_objects,
-                ArnNotEquals({"aws:PrincipalArn": Ref("AdministratorARN")}),
-            ),
-            NoValue,
-        ),
     ]
+
+
+def _conditional_statements(receiver: GetAtt) -> list[If]:
+    """Statements that stand only where a parameter asks for them; the receiver's role is an ARN."""
+    bucket_and_objects = [GetAtt(LANDING_BUCKET, "Arn"), Sub(f"${{{LANDING_BUCKET}.Arn}}/*")]
+    through_the_vpc = _deny(
+        "ReceiverThroughTheVpcOnly",
+        ["*"],
+        bucket_and_objects,
+        ArnIs({"aws:PrincipalArn": receiver}),
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/example-bucket-policies-vpc-endpoint.html
+        StringNotEquals({"aws:SourceVpc": Ref("VpcID")}),
+    )
+    destruction = _deny(
+        "OnlyTheAdministratorDestroys",
+        ["DeleteObjectVersion", *_ADMINISTRATION],
+        bucket_and_objects,
+        ArnNotEquals({"aws:PrincipalArn": Ref("AdministratorARN")}),
+    )
+    return [
+        If(conditions.IS_BOUND_TO_ENDPOINT, through_the_vpc, NoValue),
+        If(conditions.HAS_ADMINISTRATOR, destruction, NoValue),
+    ]
+
+
+def _landing_statements(receiver_role: str, importer_role: str) -> list[Any]:
+    """What nobody may do to what has landed; the roles are logical ids."""
+    receiver, importer = GetAtt(receiver_role, "Arn"), GetAtt(importer_role, "Arn")
+    return [*_writer_statements(receiver, importer), *_readability_statements(), *_conditional_statements(receiver)]
 
 
 def _access_log_deliveries() -> list[Statement]:

@@ -150,97 +150,124 @@ def import_job_role() -> RoleSpec:
     )
 
 
+def _reading_grants() -> list[Grant]:
+    """What the importer may find and read in the buckets."""
+    return [
+        _list(
+            "ListLanding",
+            "Find batches, their images and requests for storage commitment.",
+            storage.LANDING_BUCKET,
+            storage.INCOMING,
+            storage.BATCHES,
+            storage.SPLIT,
+            storage.COMMITMENTS,
+        ),
+        _list("ListResults", "Find the results of import jobs.", storage.RESULTS_BUCKET, storage.JOBS),
+        Grant(
+            "ReadLanding",
+            "Read batch manifests, requests for storage commitment, and images that it moves or imports itself.",
+            [awacs.s3.GetObject, awacs.s3.GetObjectTagging],
+            _landing(storage.INCOMING, storage.BATCHES, storage.SPLIT, storage.QUARANTINE, storage.COMMITMENTS),
+        ),
+        Grant("ReadResults", "Read what became of each image.", [awacs.s3.GetObject], _results()),
+    ]
+
+
+def _writing_grants() -> list[Grant]:
+    """What the importer may write and remove in the buckets."""
+    return [
+        Grant("KeepAnswers", "Keep HealthImaging's answers to StoreDICOM.", [awacs.s3.PutObject], _results()),
+        Grant(
+            "QuarantineImages",
+            "Keep each image that HealthImaging refused, with the reason beside it.",
+            # A malware scanner's tags go along.
+            [awacs.s3.PutObject, awacs.s3.PutObjectTagging],
+            _landing(storage.QUARANTINE),
+        ),
+        Grant(
+            "SplitBatches",
+            "Make batches of its own: halves of one that is too large or fails as a whole, and retried images.",
+            [awacs.s3.PutObject, awacs.s3.PutObjectTagging],
+            _landing(storage.SPLIT),
+        ),
+        Grant(
+            "AnswerCommitments",
+            "Say which instances of a storage commitment request are in HealthImaging.",
+            [awacs.s3.PutObject],
+            _landing(storage.COMMITMENT_RESULTS),
+        ),
+        Grant(
+            "ClearLanding",
+            "Remove what is imported, quarantined or delivered; its versions stay for RetentionDays. Nothing in "
+            "quarantine.",
+            [awacs.s3.DeleteObject],
+            _landing(storage.INCOMING, storage.BATCHES, storage.SPLIT, storage.COMMITMENTS),
+        ),
+    ]
+
+
+def _ledger_grants() -> list[Grant]:
+    """What the importer may do to the ledger."""
+    return [
+        Grant(
+            "KeepLedger",
+            "Record what became of each batch, study and image.",
+            [awacs.dynamodb.GetItem, awacs.dynamodb.PutItem, awacs.dynamodb.Query],
+            [GetAtt(storage.LEDGER, "Arn")],
+        ),
+        Grant(
+            "FindOpenMatters",
+            "Find the batches that are not settled, and what a person has still to look at.",
+            [awacs.dynamodb.Query],
+            [Sub(f"${{{storage.LEDGER}.Arn}}/index/{index}") for index in ledger.INDEXES],
+        ),
+    ]
+
+
+def _healthimaging_grants() -> list[Grant]:
+    """What the importer may ask of HealthImaging, and hand to it."""
+    return [
+        Grant(
+            "RunImportJobs",
+            "Start import jobs into this data store and follow them.",
+            [
+                awacs.medical_imaging.StartDICOMImportJob,
+                awacs.medical_imaging.GetDICOMImportJob,
+                awacs.medical_imaging.ListDICOMImportJobs,
+            ],
+            [storage.datastore_arn()],
+        ),
+        Grant(
+            "StoreSmallBatches",
+            "Store small batches without a job, and see that they are found.",
+            [
+                Action("medical-imaging", "StoreDICOM"),
+                Action("medical-imaging", "SearchDICOMInstances"),
+                awacs.medical_imaging.SearchImageSets,
+            ],
+            [storage.datastore_arn()],
+        ),
+        Grant(
+            "PassImportJobRole",
+            "Hand the role of import jobs, and no other, to HealthImaging, and to no other service.",
+            [awacs.iam.PassRole],
+            [GetAtt(IMPORT_JOB_ROLE, "Arn")],
+            PolicyCondition(StringEquals({"iam:PassedToService": HEALTHIMAGING})),
+        ),
+    ]
+
+
 def importer_role() -> RoleSpec:
     """What the importer's function may do."""
-    table = GetAtt(storage.LEDGER, "Arn")
     return RoleSpec(
         IMPORTER_ROLE,
         "lambda.amazonaws.com",
         "The importer: starts import jobs, settles every image of them and keeps the ledger",
         grants=[
-            _list(
-                "ListLanding",
-                "Find batches, their images and requests for storage commitment.",
-                storage.LANDING_BUCKET,
-                storage.INCOMING,
-                storage.BATCHES,
-                storage.SPLIT,
-                storage.COMMITMENTS,
-            ),
-            _list("ListResults", "Find the results of import jobs.", storage.RESULTS_BUCKET, storage.JOBS),
-            Grant(
-                "ReadLanding",
-                "Read batch manifests, requests for storage commitment, and images that it moves or imports itself.",
-                [awacs.s3.GetObject, awacs.s3.GetObjectTagging],
-                _landing(storage.INCOMING, storage.BATCHES, storage.SPLIT, storage.QUARANTINE, storage.COMMITMENTS),
-            ),
-            Grant("ReadResults", "Read what became of each image.", [awacs.s3.GetObject], _results()),
-            Grant("KeepAnswers", "Keep HealthImaging's answers to StoreDICOM.", [awacs.s3.PutObject], _results()),
-            Grant(
-                "QuarantineImages",
-                "Keep each image that HealthImaging refused, with the reason beside it.",
-                # A malware scanner's tags go along.
-                [awacs.s3.PutObject, awacs.s3.PutObjectTagging],
-                _landing(storage.QUARANTINE),
-            ),
-            Grant(
-                "SplitBatches",
-                "Make batches of its own: halves of one that is too large or fails as a whole, and retried images.",
-                [awacs.s3.PutObject, awacs.s3.PutObjectTagging],
-                _landing(storage.SPLIT),
-            ),
-            Grant(
-                "AnswerCommitments",
-                "Say which instances of a storage commitment request are in HealthImaging.",
-                [awacs.s3.PutObject],
-                _landing(storage.COMMITMENT_RESULTS),
-            ),
-            Grant(
-                "ClearLanding",
-                "Remove what is imported, quarantined or delivered; its versions stay for RetentionDays. Nothing in "
-                "quarantine.",
-                [awacs.s3.DeleteObject],
-                _landing(storage.INCOMING, storage.BATCHES, storage.SPLIT, storage.COMMITMENTS),
-            ),
-            Grant(
-                "KeepLedger",
-                "Record what became of each batch, study and image.",
-                [awacs.dynamodb.GetItem, awacs.dynamodb.PutItem, awacs.dynamodb.Query],
-                [table],
-            ),
-            Grant(
-                "FindOpenMatters",
-                "Find the batches that are not settled, and what a person has still to look at.",
-                [awacs.dynamodb.Query],
-                [Sub(f"${{{storage.LEDGER}.Arn}}/index/{index}") for index in ledger.INDEXES],
-            ),
-            Grant(
-                "RunImportJobs",
-                "Start import jobs into this data store and follow them.",
-                [
-                    awacs.medical_imaging.StartDICOMImportJob,
-                    awacs.medical_imaging.GetDICOMImportJob,
-                    awacs.medical_imaging.ListDICOMImportJobs,
-                ],
-                [storage.datastore_arn()],
-            ),
-            Grant(
-                "StoreSmallBatches",
-                "Store small batches without a job, and see that they are found.",
-                [
-                    Action("medical-imaging", "StoreDICOM"),
-                    Action("medical-imaging", "SearchDICOMInstances"),
-                    awacs.medical_imaging.SearchImageSets,
-                ],
-                [storage.datastore_arn()],
-            ),
-            Grant(
-                "PassImportJobRole",
-                "Hand the role of import jobs, and no other, to HealthImaging, and to no other service.",
-                [awacs.iam.PassRole],
-                [GetAtt(IMPORT_JOB_ROLE, "Arn")],
-                PolicyCondition(StringEquals({"iam:PassedToService": HEALTHIMAGING})),
-            ),
+            *_reading_grants(),
+            *_writing_grants(),
+            *_ledger_grants(),
+            *_healthimaging_grants(),
             Grant(
                 "WriteLog",
                 "Write the importer's log to its own log group.",

@@ -50,45 +50,51 @@ PARAMETERS = (
 )
 
 
+def _look_grants() -> list[Grant]:
+    """What the check may look at in every mode: resources that the parameters name."""
+    return [
+        Grant(
+            "LookAtNetwork",
+            "Look at the VPC, its subnets, ways out and endpoints, and the receivers' security group.",
+            [
+                awacs.ec2.DescribeVpcs,
+                awacs.ec2.DescribeSubnets,
+                awacs.ec2.DescribeRouteTables,
+                awacs.ec2.DescribeVpcEndpoints,
+                awacs.ec2.DescribeSecurityGroups,
+            ],
+            ["*"],
+            any_resource_because="descriptions have no resource type",
+        ),
+        Grant(
+            "LookAtCertificate",
+            "Look whether the certificate is issued.",
+            [awacs.acm.DescribeCertificate],
+            [iam.arn("acm", "certificate/*")],
+        ),
+        Grant(
+            "LookAtDatastore",
+            "Look whether the data store is active.",
+            [awacs.medical_imaging.GetDatastore],
+            [iam.arn("medical-imaging", "datastore/*")],
+        ),
+        Grant(
+            "LookAtStack",
+            "See a rollback, which must never be stopped.",
+            [awacs.cloudformation.DescribeStacks],
+            [Ref("AWS::StackId")],
+        ),
+    ]
+
+
 def role() -> RoleSpec:
     """What the check may look at. It may change nothing."""
-    unlisted = "descriptions have no resource type"
     return RoleSpec(
         ROLE,
         "lambda.amazonaws.com",
         "The preflight check: looks at what the parameters name, and changes nothing",
         grants=[
-            Grant(
-                "LookAtNetwork",
-                "Look at the VPC, its subnets, ways out and endpoints, and the receivers' security group.",
-                [
-                    awacs.ec2.DescribeVpcs,
-                    awacs.ec2.DescribeSubnets,
-                    awacs.ec2.DescribeRouteTables,
-                    awacs.ec2.DescribeVpcEndpoints,
-                    awacs.ec2.DescribeSecurityGroups,
-                ],
-                ["*"],
-                any_resource_because=unlisted,
-            ),
-            Grant(
-                "LookAtCertificate",
-                "Look whether the certificate is issued.",
-                [awacs.acm.DescribeCertificate],
-                [iam.arn("acm", "certificate/*")],
-            ),
-            Grant(
-                "LookAtDatastore",
-                "Look whether the data store is active.",
-                [awacs.medical_imaging.GetDatastore],
-                [iam.arn("medical-imaging", "datastore/*")],
-            ),
-            Grant(
-                "LookAtStack",
-                "See a rollback, which must never be stopped.",
-                [awacs.cloudformation.DescribeStacks],
-                [Ref("AWS::StackId")],
-            ),
+            *_look_grants(),
             Grant(
                 "WriteLog",
                 "Write the check's log to its own log group.",
