@@ -19,6 +19,7 @@ from import_lambda.keys import INSTANCE_KEY, epoch, is_batch_id, job_name
 from import_lambda.metrics import METRICS
 from import_lambda.settings import Settings
 from storescp import batches, commitment, keys, metrics, settings
+from storescp.clock import utc_now
 from storescp.commitment_service import MAXIMUM_RECORD_BYTES
 from storescp_cfn.template import render
 
@@ -87,7 +88,7 @@ def test_a_receivers_limits_fit_into_an_import_job() -> None:
 
 def test_a_batch_id_of_the_receiver_is_one_for_the_importer_and_for_healthimaging() -> None:
     placement = batches.Batches(batches.Limits(1, 1, 1, 10, 10), "9f3a61c2").place(
-        batches.Contributor(), batches.Instance("1.2", "1.3", "1.4", "1.5", "CT1"), 1, None, 0.0, batches.utc_now()
+        batches.Contributor(), batches.Instance("1.2", "1.3", "1.4", "1.5", "CT1"), 1, None, 0.0, utc_now()
     )
     made = placement.batch.batch_id
     assert is_batch_id(made)

@@ -8,7 +8,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -55,19 +55,24 @@ class Limits:
 class Instance(NamedTuple):
     """What a batch has to know of an instance; the UIDs are safe names (ADR 1)."""
 
-    study: str
-    series: str
-    sop: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
     sop_class: str
     calling_ae_title: str
+
+    @property
+    def uids(self) -> tuple[str, str, str]:
+        """Study, Series and SOP Instance UID: what an object's key has of them."""
+        return self.study_instance_uid, self.series_instance_uid, self.sop_instance_uid
 
 
 class Group(NamedTuple):
     """What instances of a manifest's entry have in common."""
 
     calling_ae_title: str
-    study: str
-    series: str
+    study_instance_uid: str
+    series_instance_uid: str
     sop_class: str
 
 
@@ -167,7 +172,7 @@ class Batches:
         They are compared by size and MD5, which is the ETag unless the bucket's key is one of KMS: then the second
         copy is stored, and the third compared with that one's digest.
         """
-        names = (instance.study, instance.series, instance.sop)
+        names = instance.uids
         copies = [batch.copies[names] for batch in self._open if names in batch.copies]
         candidates = [copy for copy in copies if copy.is_stored and copy.size == size]
         if not candidates:
@@ -188,7 +193,7 @@ class Batches:
 
         Raises `TooManyRepeats`.
         """
-        names = (instance.study, instance.series, instance.sop)
+        names = instance.uids
         earlier = [batch.copies[names] for batch in self._open if names in batch.copies]
         batch = self._choose(names, size, utc_now)
         if batch is None:
@@ -220,16 +225,20 @@ class Batches:
             batch.late.append(placement.key)
             batch = self._claim(placement, size, monotonic_now, utc_now)
         instance = placement.instance
-        copy = batch.copies[instance.study, instance.series, instance.sop]
+        copy = batch.copies[instance.uids]
         copy.size, copy.etag, copy.digest, copy.is_stored = size, etag, placement.digest, True
         batch.last_activity = monotonic_now
         batch.last_stored_at = utc_now
         batch.instances_stored += 1
         batch.bytes_stored += size
         batch.bytes_assigned = max(batch.bytes_assigned, batch.bytes_stored)
-        group = batch.groups[Group(instance.calling_ae_title, instance.study, instance.series, instance.sop_class)]
+        group = batch.groups[
+            Group(
+                instance.calling_ae_title, instance.study_instance_uid, instance.series_instance_uid, instance.sop_class
+            )
+        ]
         group.bytes += size
-        group.sops.append(instance.sop)
+        group.sops.append(instance.sop_instance_uid)
 
     def failed(self, placement: Placement) -> None:
         """Forget an upload that failed.
@@ -240,7 +249,7 @@ class Batches:
         self._leave(placement)
         self._late.discard(placement)
         batch, instance = placement.batch, placement.instance
-        batch.copies[instance.study, instance.series, instance.sop].has_failed = True
+        batch.copies[instance.uids].has_failed = True
         if batch in self._open and not (batch.instances_stored or batch.puts_in_flight or batch.streams):
             self._open.remove(batch)
 
@@ -291,7 +300,7 @@ class Batches:
     def _claim(self, placement: Placement, size: int, monotonic_now: float, utc_now: datetime) -> Batch:
         """Have an open batch count an object that lies below another one's prefix."""
         instance = placement.instance
-        names = (instance.study, instance.series, instance.sop)
+        names = instance.uids
         batch = self._choose(names, size, utc_now) or self._open_batch(monotonic_now, utc_now)
         self._take_in(batch, names, size, monotonic_now, utc_now)
         batch.contributors.add(placement.contributor)
@@ -382,11 +391,6 @@ class Batches:
             self._late |= batch.streams
             batch.streams.clear()
         return [batch for batch in settled if batch.instances_stored]
-
-
-def utc_now() -> datetime:
-    """The time of day, in UTC."""
-    return datetime.now(UTC)
 
 
 def _digest(chunks: Sequence[memoryview]) -> bytes:

@@ -1,7 +1,8 @@
-"""What a process does again and again, whatever becomes of one time."""
+"""The time of day, and what a process does again and again, whatever becomes of one time."""
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from storescp.failures import describe_failure
@@ -10,6 +11,11 @@ from storescp.log import Log
 TICK_SECONDS: Final = 0.25
 
 Step = Callable[[float], None]
+
+
+def utc_now() -> datetime:
+    """The time of day, in UTC."""
+    return datetime.now(UTC)
 
 
 class Clock:

@@ -99,7 +99,10 @@ def decode_request(record: bytes) -> CommitmentRequest:
             str(fields["transaction_uid"]),
             str(fields["calling_ae_title"]),
             str(fields["called_ae_title"]),
-            tuple((uids.get(sop_class, sop_class), uids.get(sop, sop)) for sop_class, sop in fields["instances"]),
+            tuple(
+                (uids.get(sop_class, sop_class), uids.get(sop_instance_uid, sop_instance_uid))
+                for sop_class, sop_instance_uid in fields["instances"]
+            ),
             datetime.fromisoformat(fields["received_at"]),
             datetime.fromisoformat(fields["timeout_at"]),
         )
@@ -114,10 +117,13 @@ def decode_result(record: bytes, request: CommitmentRequest) -> CommitmentResult
         fields = json.loads(record)
         return CommitmentResult(
             request.transaction_uid,
-            tuple((uids.get(sop_class, sop_class), uids.get(sop, sop)) for sop_class, sop in fields["committed"]),
             tuple(
-                (uids.get(sop_class, sop_class), uids.get(sop, sop), int(reason))
-                for sop_class, sop, reason in fields["failed"]
+                (uids.get(sop_class, sop_class), uids.get(sop_instance_uid, sop_instance_uid))
+                for sop_class, sop_instance_uid in fields["committed"]
+            ),
+            tuple(
+                (uids.get(sop_class, sop_class), uids.get(sop_instance_uid, sop_instance_uid), int(reason))
+                for sop_class, sop_instance_uid, reason in fields["failed"]
             ),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -68,16 +68,16 @@ def write_report(result: CommitmentResult, transfer_syntax_uid: str) -> tuple[in
     if result.failed:
         items = [
             write(_REFERENCED_SOP_CLASS_UID, b"UI", _padded(sop_class))
-            + write(_REFERENCED_SOP_INSTANCE_UID, b"UI", _padded(sop))
+            + write(_REFERENCED_SOP_INSTANCE_UID, b"UI", _padded(sop_instance_uid))
             + write(_FAILURE_REASON, b"US", pack("<H", reason))
-            for sop_class, sop, reason in sorted(result.failed)
+            for sop_class, sop_instance_uid, reason in sorted(result.failed)
         ]
         elements.append(write(_FAILED_SOP_SEQUENCE, b"SQ", _items(items)))
     if result.committed:
         items = [
             write(_REFERENCED_SOP_CLASS_UID, b"UI", _padded(sop_class))
-            + write(_REFERENCED_SOP_INSTANCE_UID, b"UI", _padded(sop))
-            for sop_class, sop in sorted(result.committed)
+            + write(_REFERENCED_SOP_INSTANCE_UID, b"UI", _padded(sop_instance_uid))
+            for sop_class, sop_instance_uid in sorted(result.committed)
         ]
         elements.append(write(_REFERENCED_SOP_SEQUENCE, b"SQ", _items(items)))
     return EVENT_FAILURES_EXIST if result.failed else EVENT_ALL_COMMITTED, b"".join(elements)
@@ -94,7 +94,7 @@ def _elements(
 def _walk(
     data: Data, position: int, end: int, encoding: Encoding, depth: int
 ) -> Iterator[tuple[int, int, int, Encoding, int]]:
-    """The same, and the position after each element and its delimiter."""
+    """Yield tag, begin, end, encoding, and the position after the element and its delimiter, up to `end`."""
     while position < end:
         header = read_header(data, position, encoding)
         if header is None:

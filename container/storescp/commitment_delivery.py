@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from storescp.batches import utc_now
+from storescp.clock import utc_now
 from storescp.commitment import (
     CommitmentRequest,
     CommitmentResult,
@@ -77,7 +77,7 @@ class CommitmentDelivery:
             except StoreError as error:
                 self._log.warning("commitment results not listed", error=error.code)
 
-    async def look(self, now: datetime) -> None:
+    async def look(self, utc_now: datetime) -> None:
         """Report what is due. Raises StoreError: the results cannot be listed."""
         ids = await self._ids(COMMITMENT_RESULTS)
         if not ids:
@@ -88,16 +88,16 @@ class CommitmentDelivery:
         self._complained &= undelivered
         known, self._seen = self._seen & undelivered, undelivered
         limit = asyncio.Semaphore(_ATTEMPTS_AT_ONCE)
-        await asyncio.gather(*(self._try(limit, commitment, now) for commitment in sorted(known)))
+        await asyncio.gather(*(self._try(limit, commitment, utc_now) for commitment in sorted(known)))
 
     async def _ids(self, prefix: str) -> set[str]:
         keys = await self._store.list(prefix)
         return {key.removeprefix(prefix).removesuffix(".json") for key in keys}
 
-    async def _try(self, limit: asyncio.Semaphore, commitment: str, now: datetime) -> None:
+    async def _try(self, limit: asyncio.Semaphore, commitment: str, utc_now: datetime) -> None:
         async with limit:
             try:
-                await self._deliver_if_due(commitment, now)
+                await self._deliver_if_due(commitment, utc_now)
             except AlreadyExistsError:
                 pass  # another task is at it, or has done it
             except StoreError as error:
@@ -105,9 +105,9 @@ class CommitmentDelivery:
             except UnreadableRecordError as error:
                 self._complain(commitment, str(error))
 
-    async def _deliver_if_due(self, commitment: str, now: datetime) -> None:
+    async def _deliver_if_due(self, commitment: str, utc_now: datetime) -> None:
         attempts = await self._store.list(f"{COMMITMENT_ATTEMPTS}{commitment}/")
-        if attempts and now < decode_not_before(await self._store.get(attempts[-1])):
+        if attempts and utc_now < decode_not_before(await self._store.get(attempts[-1])):
             return
         request = decode_request(await self._store.get(commitment_request_key(commitment)))
         address = self._devices.get(request.calling_ae_title)
@@ -115,8 +115,8 @@ class CommitmentDelivery:
             self._complain(commitment, "COMMITMENT_DEVICES has no address for the device", request)
             return
         number = _number(attempts[-1]) + 1 if attempts else 1
-        not_before = now + BACKOFF[min(number, len(BACKOFF)) - 1]
-        attempt = encode_attempt(commitment, number, self._process_id, now, not_before)
+        not_before = utc_now + BACKOFF[min(number, len(BACKOFF)) - 1]
+        attempt = encode_attempt(commitment, number, self._process_id, utc_now, not_before)
         await self._store.create(commitment_attempt_key(commitment, number), attempt)
         result = decode_result(await self._store.get(commitment_result_key(commitment)), request)
         await self._deliver(commitment, request, result, address)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from storescp.batches import utc_now
+from storescp.clock import utc_now
 from storescp.commitment import (
     CommitmentRequest,
     CommitmentResult,
@@ -90,7 +90,7 @@ class CommitmentService:
         return True
 
     def let_go(self, size: int) -> None:
-        """Count them no more."""
+        """Count `size` bytes of requests no more, which `hold` has counted."""
         self._held_bytes -= size
 
     def serve(self, action: "IncomingAction", data: bytes) -> None:
@@ -202,8 +202,8 @@ class CommitmentService:
             if key not in await self._store.list(key):
                 return False
             result = decode_result(await self._store.get(key), watched.request)
-            now = utc_now()
-            attempt = encode_attempt(commitment, 1, self._process_id, now, now + NEXT_ATTEMPT_AFTER)
+            sent_at = utc_now()
+            attempt = encode_attempt(commitment, 1, self._process_id, sent_at, sent_at + NEXT_ATTEMPT_AFTER)
             await self._store.create(commitment_attempt_key(commitment, 1), attempt)
             status = await watch.report(result, watched.context_id)
             if status is not None:
@@ -217,8 +217,10 @@ class CommitmentService:
             self._log.error("commitment result not readable", commitment=commitment)
         return True
 
-    async def _note_delivered(self, commitment: str, status: int, at: datetime) -> None:
-        await self._store.create(commitment_delivered_key(commitment), encode_delivered(commitment, at, status))
+    async def _note_delivered(self, commitment: str, status: int, delivered_at: datetime) -> None:
+        await self._store.create(
+            commitment_delivered_key(commitment), encode_delivered(commitment, delivered_at, status)
+        )
         self._metrics.count("CommitmentsDelivered")
         self._log.info("commitment delivered", commitment=commitment, status=f"0x{status:04X}", association="same")
 
@@ -284,7 +286,7 @@ class IncomingAction:
         self._is_too_large = False
 
     def request_room(self) -> bool:
-        """Return True."""
+        """Return True: what is too much is dropped, not waited for."""
         return True
 
     def write(self, data: memoryview) -> None:
@@ -311,6 +313,6 @@ class IncomingAction:
         self._service.serve(self, data)
 
     def abandon(self) -> None:
-        """Give back what was held."""
+        """Drop the data set, and count its bytes no more."""
         self._service.let_go(len(self._data))
         self._data.clear()

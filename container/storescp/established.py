@@ -32,7 +32,7 @@ class Operation(Protocol):
 
     @property
     def command(self) -> Command:
-        """The request."""
+        """The command set of the request."""
 
     @property
     def room(self) -> int:
@@ -62,13 +62,13 @@ class Peer(Protocol):
     """What an association's services need of its connection."""
 
     def send(self, data: bytes) -> None:
-        """Send PDUs."""
+        """Send encoded PDUs to the peer."""
 
     def go_on(self) -> None:
         """Go on: there may be room for what could not be taken."""
 
     def operations_changed(self) -> None:
-        """An operation is over."""
+        """Take note that an operation is over, and another one may begin."""
 
 
 class EstablishedAssociation:
@@ -232,7 +232,7 @@ class DismissedOperation:
         return True
 
     def write(self, data: memoryview) -> None:
-        """Drop the bytes."""
+        """Drop bytes of the data set."""
 
     def data_set_is_whole(self) -> None:
         """Do nothing: the answer is given soon."""
@@ -245,7 +245,7 @@ class DismissedOperation:
             self._association.operations -= 1
 
     def abandon(self) -> None:
-        """Nothing was kept."""
+        """Do nothing: of a dropped data set nothing is kept."""
 
 
 BeginOperation = Callable[[EstablishedAssociation, Command], Operation | None]

@@ -189,7 +189,7 @@ class _Scanner:
         return following
 
     def _step_inside(self, header: Header) -> int | None:
-        """The same within a sequence or an item of undefined length."""
+        """Return the position after a header within a sequence or item of undefined length; None: it makes no sense."""
         tag, value, length, encoding = header
         delimiter = self._open[-1][0]
         if tag == delimiter:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from storescp.batches import Batches, Contributor, Instance, Placement, TooManyRepeats, utc_now
+from storescp.batches import Batches, Contributor, Instance, Placement, TooManyRepeats
+from storescp.clock import utc_now
 from storescp.dimse import Command, Refusal, Status
 from storescp.filling import PartFiller
 from storescp.instances import InstanceNames, check_command, name_instance
@@ -224,7 +225,7 @@ class IncomingObject:
             part.release()
 
     def _store(self) -> None:
-        """Store what is whole.
+        """Have the object stored, which is whole.
 
         Raises `Refusal`: it cannot be stored.
         """
@@ -295,7 +296,7 @@ class IncomingObject:
             self._filler.drop()  # else the store is reading it
 
     def _give_up(self) -> None:
-        """The store had its time."""
+        """Answer with a failure: the store has had its time."""
         if self.status is not None:
             return
         if self._future is not None:
@@ -318,9 +319,9 @@ class IncomingObject:
             if self.status is None:
                 self._refuse(Refusal(Status.OUT_OF_RESOURCES, failure))
         else:
-            now = service.loop.time()
+            monotonic_now = service.loop.time()
             self.put_seconds = time.perf_counter() - self._put_began
-            service.batches.stored(placement, self.size, future.result(), now, utc_now())
+            service.batches.stored(placement, self.size, future.result(), monotonic_now, utc_now())
             self.status = Status.SUCCESS
         if self._is_finished:
             self._report()

@@ -17,9 +17,9 @@ _NO_DATA_SET: Final = "What was sent is no DICOM data set"
 class InstanceNames(NamedTuple):
     """Safe names of an instance's UIDs (ADR 1)."""
 
-    study: str
-    series: str
-    sop: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
 
 
 def check_command(command: Command) -> None:

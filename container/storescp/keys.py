@@ -33,9 +33,9 @@ def safe_name(uid: str) -> str:
     return f"x-{sha256(value.encode('latin-1')).hexdigest()[:_HASH_DIGITS]}"
 
 
-def object_key(batch: str, study: str, series: str, sop: str) -> str:
+def object_key(batch: str, study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> str:
     """``incoming/<batch>/<study>/<series>/<sop>.dcm``, the last three being safe names of the instance's UIDs."""
-    return f"{INCOMING}/{batch}/{study}/{series}/{sop}.dcm"
+    return f"{INCOMING}/{batch}/{study_instance_uid}/{series_instance_uid}/{sop_instance_uid}.dcm"
 
 
 def manifest_key(batch: str) -> str:

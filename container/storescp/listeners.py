@@ -143,13 +143,13 @@ class PlainListener:
         self._is_open = True
 
     def start(self, serve: ConnectionHandler, on_end: Callable[[], None]) -> None:
-        """Accept; it never ends by itself."""
+        """Accept connections, until `stop`; `on_end` is never called."""
         self._loop = asyncio.get_running_loop()
         self._serve = serve
         self._listen()
 
     def stop(self) -> None:
-        """Close the port."""
+        """Accept no more connections, and close the port."""
         self._is_open = False
         self._loop.remove_reader(self._port.fileno())
         self._port.close()
@@ -197,7 +197,7 @@ class WorkerInbox:
         self._loop.add_reader(self._control.fileno(), self._take)
 
     def stop(self) -> None:
-        """Take no more."""
+        """Take no more connections from the supervisor."""
         self._loop.remove_reader(self._control.fileno())
         self._opener.stop()
 

@@ -40,10 +40,15 @@ def _studies(batch: Batch) -> list[dict[str, Any]]:
     instances: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for group, content in batch.groups.items():
-        instances[group.study] += len(content.sops)
-        sizes[group.study] += content.bytes
+        instances[group.study_instance_uid] += len(content.sops)
+        sizes[group.study_instance_uid] += content.bytes
     return [
-        {"StudyInstanceUID": study, "instances": instances[study], "bytes": sizes[study]} for study in sorted(instances)
+        {
+            "StudyInstanceUID": study_instance_uid,
+            "instances": instances[study_instance_uid],
+            "bytes": sizes[study_instance_uid],
+        }
+        for study_instance_uid in sorted(instances)
     ]
 
 
@@ -51,8 +56,8 @@ def _groups(batch: Batch) -> list[dict[str, Any]]:
     return [
         {
             "calling_ae_title": group.calling_ae_title,
-            "StudyInstanceUID": group.study,
-            "SeriesInstanceUID": group.series,
+            "StudyInstanceUID": group.study_instance_uid,
+            "SeriesInstanceUID": group.series_instance_uid,
             "SOPClassUID": group.sop_class,
             "bytes": content.bytes,
             "SOPInstanceUIDs": sorted(content.sops),
@@ -61,5 +66,5 @@ def _groups(batch: Batch) -> list[dict[str, Any]]:
     ]
 
 
-def _timestamp(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _timestamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

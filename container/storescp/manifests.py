@@ -50,7 +50,7 @@ class ManifestWriter:
             closed_by=batch.closed_by.value if batch.closed_by else "",
             instances=batch.instances_stored,
             bytes=batch.bytes_stored,
-            studies=len({group.study for group in batch.groups}),
+            studies=len({group.study_instance_uid for group in batch.groups}),
             late=len(batch.late),
         )
 

@@ -165,12 +165,12 @@ class Memory:
 
     @property
     def claimed_bytes(self) -> int:
-        """Bytes that are claimed now."""
+        """Bytes of the memory that objects claim at the moment."""
         return self._entry.used_bytes + self._completion.used_bytes
 
     @property
     def is_short(self) -> bool:
-        """Whether somebody waits."""
+        """Whether an object waits for memory."""
         return bool(self._growing or self._entering)
 
     @property

@@ -124,13 +124,13 @@ def credentials(environment: Mapping[str, str]) -> Keys:
     return Keys(key, secret, token or "")
 
 
-def sign(endpoint: str, body: bytes, region: str, keys: Keys, now: datetime) -> Request:
+def sign(endpoint: str, body: bytes, region: str, keys: Keys, utc_now: datetime) -> Request:
     """A RegisterUsage request with its Signature Version 4.
 
     Args:
         endpoint: URL without a path.
         body: the request in JSON 1.1.
-        now: UTC; a signature is good for five minutes.
+        utc_now: when it is signed; a signature is good for five minutes.
     """
     headers = {
         "content-type": "application/x-amz-json-1.1",
@@ -138,7 +138,7 @@ def sign(endpoint: str, body: bytes, region: str, keys: Keys, now: datetime) -> 
         "x-amz-target": "AWSMPMeteringService.RegisterUsage",
     }
     digest = hashlib.sha256(body).hexdigest()
-    signed = signed_headers("POST", "/", "", headers, keys, Scope(region, "aws-marketplace"), now, digest)
+    signed = signed_headers("POST", "/", "", headers, keys, Scope(region, "aws-marketplace"), utc_now, digest)
     return Request(f"{endpoint}/", data=body, headers=signed, method="POST")
 
 

@@ -16,7 +16,7 @@ class Pace:
         self._last_look: float | None = None
 
     def count(self, size_bytes: int) -> None:
-        """Count bytes that it sent."""
+        """Count bytes that the peer has sent."""
         self._bytes += size_bytes
 
     def is_too_slow(self, monotonic_now: float, is_its_turn: bool, minimum_bytes_per_second: int) -> bool:

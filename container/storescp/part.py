@@ -7,14 +7,14 @@ from storescp.memory import Chunks, Claim, Memory, Peer, chunk_bytes
 
 
 class Grant(Protocol):
-    """Bytes that may be filled."""
+    """Bytes of the memory that an object may fill."""
 
     @property
     def size_bytes(self) -> int:
-        """How many."""
+        """How many bytes may be filled."""
 
     def release(self) -> None:
-        """Give them back."""
+        """Give the granted bytes back to the memory."""
 
 
 class FirstStage:

@@ -18,7 +18,7 @@ class Patience:
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """Run, unless it runs already."""
+        """Let the timer run, unless it runs already."""
         if self._timer is None and not self._has_ended:
             self._began = self._loop.time()
             self._timer = self._loop.call_later(max(0.0, self._seconds_left), self._on_exhausted)
@@ -31,6 +31,6 @@ class Patience:
             self._seconds_left -= self._loop.time() - self._began
 
     def end(self) -> None:
-        """Never run again."""
+        """Stop the timer for good."""
         self.pause()
         self._has_ended = True

@@ -27,15 +27,15 @@ class ProtectionPlan:
         self._began = float("-inf")  # of the present stretch of protection
         self._asked = float("-inf")
 
-    def is_due(self, open_associations: int, now: float) -> bool:
+    def is_due(self, open_associations: int, monotonic_now: float) -> bool:
         """Say whether to ask now for `_EXPIRES_MINUTES` of protection, and take it that this is done."""
-        if not open_associations or now - self._asked < _RENEW_SECONDS:
+        if not open_associations or monotonic_now - self._asked < _RENEW_SECONDS:
             return False
-        if now - self._began > _LONGEST_SECONDS:
-            if now - self._asked < _PAUSE_SECONDS:
+        if monotonic_now - self._began > _LONGEST_SECONDS:
+            if monotonic_now - self._asked < _PAUSE_SECONDS:
                 return False
-            self._began = now
-        self._asked = now
+            self._began = monotonic_now
+        self._asked = monotonic_now
         return True
 
 

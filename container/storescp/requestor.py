@@ -45,7 +45,7 @@ _PDV_HEADER_BYTES: Final = 6
 
 
 class Stage(Enum):
-    """What is waited for."""
+    """What a requestor waits for from its peer."""
 
     ASSOCIATION = "an answer to the association request"
     RESPONSE = "the response to the report"

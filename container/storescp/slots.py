@@ -16,7 +16,7 @@ class SharedCounts:
         self._memory = mmap.mmap(-1, _COUNT.size * workers)
 
     def add(self, worker: int, amount: int) -> None:
-        """Add to a worker's number."""
+        """Add `amount` to the number of a worker."""
         _COUNT.pack_into(self._memory, worker * _COUNT.size, self.of(worker) + amount)
 
     def clear(self, worker: int) -> None:
@@ -54,7 +54,7 @@ class Slots:
         return True
 
     def give_back(self) -> None:
-        """Give a slot back."""
+        """Give back a slot that `take` took."""
         self._counts.add(self._worker, -1)
 
     def total(self) -> int:

@@ -106,13 +106,13 @@ class Transport:
         return (self._socket.getpeercert() or {}) if isinstance(self._socket, ssl.SSLSocket) else {}
 
     def start(self, owner: Owner) -> None:
-        """Begin to read."""
+        """Begin to read from the peer, for `owner`."""
         self._owner = owner
         self.resume_reading()
 
     @property
     def is_reading(self) -> bool:
-        """Whether it reads what comes."""
+        """Whether the transport reads what the peer sends."""
         return self._is_reading
 
     @property

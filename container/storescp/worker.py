@@ -10,8 +10,8 @@ from typing import Final
 
 from storescp.acceptance import Policy
 from storescp.association import Acceptor, Association
-from storescp.batches import Batches, Limits, utc_now
-from storescp.clock import Clock
+from storescp.batches import Batches, Limits
+from storescp.clock import Clock, utc_now
 from storescp.commitment_delivery import CommitmentDelivery
 from storescp.commitment_service import CommitmentService
 from storescp.health import HealthServer

@@ -339,7 +339,7 @@ class AnySender(RuleBasedStateMachine):
             claimed = {key.rsplit("/", 1)[1]: key for key in batch.elsewhere}
             for group, content in batch.groups.items():
                 for sop in content.sops:
-                    own = object_key(batch.batch_id, group.study, group.series, sop)
+                    own = object_key(batch.batch_id, group.study_instance_uid, group.series_instance_uid, sop)
                     counted.append(claimed.get(f"{sop}.dcm", own))
             assert len({*batch.late} & {*counted}) == len({*batch.late} & {*self.stored} & {*counted})
         assert sorted(counted) == sorted(self.stored)

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from storescp.s3.bucket import Bucket, open_bucket
-from storescp.s3.credentials import Credentials, CredentialsUnavailable, Found, find_source
+from storescp.s3.credentials import Credentials, CredentialsUnavailable, FetchedKeys, find_source
 from storescp.s3.signing import Keys
 from storescp.store import StoreError
 from tests.testkit.s3_sink import S3Sink
@@ -76,8 +76,8 @@ def page(name: str, seconds: float = 3600) -> tuple[int, str]:
     )
 
 
-def found(environment: dict[str, str]) -> Found:
-    async def main() -> Found:
+def found(environment: dict[str, str]) -> FetchedKeys:
+    async def main() -> FetchedKeys:
         return await find_source(environment, asyncio.get_running_loop())()
 
     return uvloop.run(main())
@@ -100,7 +100,7 @@ def test_the_environment_comes_first_then_the_container_then_the_instance(tmp_pa
             "AWS_CONTAINER_AUTHORIZATION_TOKEN": "from-the-environment",
         }
         fixed = {**container, "AWS_ACCESS_KEY_ID": "FIXED", "AWS_SECRET_ACCESS_KEY": "a-secret"}
-        assert found(fixed) == Found(Keys("FIXED", "a-secret"), None)
+        assert found(fixed) == FetchedKeys(Keys("FIXED", "a-secret"), None)
         task = found(container)
         assert task.keys == Keys("TASK", "a-secret", "a-token")
         assert task.expires_at is not None
@@ -144,12 +144,12 @@ def test_a_malformed_answer_is_refused_and_not_quoted(text: str) -> None:
 class Script:
     """A source that says when it is asked, and a clock."""
 
-    def __init__(self, *results: Found | str) -> None:
+    def __init__(self, *results: FetchedKeys | str) -> None:
         self.results = list(results)
         self.fetches = 0
         self.now = NOW
 
-    async def __call__(self) -> Found:
+    async def __call__(self) -> FetchedKeys:
         self.fetches += 1
         await asyncio.sleep(0.01)
         result = self.results.pop(0) if len(self.results) > 1 else self.results[0]
@@ -158,8 +158,8 @@ class Script:
         return result
 
 
-def good(name: str, seconds: float = 3600) -> Found:
-    return Found(Keys(name, "a-secret"), NOW + timedelta(seconds=seconds))
+def good(name: str, seconds: float = 3600) -> FetchedKeys:
+    return FetchedKeys(Keys(name, "a-secret"), NOW + timedelta(seconds=seconds))
 
 
 def drive(script: Script, work: Callable[[Credentials], Awaitable[T]]) -> T:

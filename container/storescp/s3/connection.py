@@ -109,9 +109,9 @@ class Connection:
     # Time
 
     def _watch(self) -> None:
-        now = self._loop.time()
+        monotonic_now = self._loop.time()
         due = min(self._last_progress + self._limits.try_seconds, self._limits.deadline)
-        if now >= due:
+        if monotonic_now >= due:
             self._fail("TimedOut")
         else:
             self._timer = self._loop.call_at(due, self._watch)

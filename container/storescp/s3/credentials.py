@@ -36,14 +36,14 @@ class CredentialsUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FetchedKeys:
     """Keys, and when they expire (None: never)."""
 
     keys: Keys
     expires_at: datetime | None
 
 
-Source = Callable[[], Awaitable[Found]]
+Source = Callable[[], Awaitable[FetchedKeys]]
 
 
 class Credentials:
@@ -58,7 +58,7 @@ class Credentials:
         self._source = source
         self._loop = loop
         self._utc_now = utc_now
-        self._found: Found | None = None
+        self._found: FetchedKeys | None = None
         self._refused: Keys | None = None  # the store does not take them any more
         self._fetching: asyncio.Task[None] | None = None
         self._last_fetch = float("-inf")
@@ -85,7 +85,7 @@ class Credentials:
     def _seconds_since_fetch(self) -> float:
         return self._loop.time() - self._last_fetch
 
-    def _seconds_left(self, found: Found) -> float:
+    def _seconds_left(self, found: FetchedKeys) -> float:
         return float("inf") if found.expires_at is None else (found.expires_at - self._utc_now()).total_seconds()
 
     def _fetch(self) -> asyncio.Task[None]:
@@ -115,7 +115,7 @@ def find_source(environment: Mapping[str, str], loop: asyncio.AbstractEventLoop)
     """Choose where keys come from; nothing is contacted."""
     key, secret = environment.get("AWS_ACCESS_KEY_ID", ""), environment.get("AWS_SECRET_ACCESS_KEY", "")
     if key and secret:
-        return _Fixed(Found(Keys(key, secret, environment.get("AWS_SESSION_TOKEN", "")), None))
+        return _Fixed(FetchedKeys(Keys(key, secret, environment.get("AWS_SESSION_TOKEN", "")), None))
     relative = environment.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "")
     full = environment.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
     if relative or full:
@@ -124,10 +124,10 @@ def find_source(environment: Mapping[str, str], loop: asyncio.AbstractEventLoop)
 
 
 class _Fixed:
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: FetchedKeys) -> None:
         self._found = found
 
-    async def __call__(self) -> Found:
+    async def __call__(self) -> FetchedKeys:
         return self._found
 
 
@@ -140,7 +140,7 @@ class _Container:
         self._token_file = environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "")
         self._loop = loop
 
-    async def __call__(self) -> Found:
+    async def __call__(self) -> FetchedKeys:
         address = urlsplit(self._url)
         if address.scheme != "https" and address.hostname not in _PLAIN_HOSTS:
             raise CredentialsUnavailable("CredentialsEndpointNotAllowed")
@@ -162,7 +162,7 @@ class _Instance:
         self._is_disabled = environment.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true"
         self._loop = loop
 
-    async def __call__(self) -> Found:
+    async def __call__(self) -> FetchedKeys:
         if self._is_disabled:
             raise CredentialsUnavailable("CredentialsNotFound")
         ttl = {"x-aws-ec2-metadata-token-ttl-seconds": "300"}
@@ -172,7 +172,7 @@ class _Instance:
         return _read(await fetch(self._loop, "GET", f"{self._host}{_ROLE_PATH}{role.strip()}", headers))
 
 
-def _read(document: bytes) -> Found:
+def _read(document: bytes) -> FetchedKeys:
     """Read what the endpoints answer. Raises `CredentialsUnavailable`."""
     try:
         fields: dict[str, Any] = json.loads(document)
@@ -183,4 +183,4 @@ def _read(document: bytes) -> Found:
         raise CredentialsUnavailable("CredentialsMalformed") from None
     if expires_at is not None and expires_at.tzinfo is None:
         expires_at = expires_at.replace(tzinfo=UTC)
-    return Found(keys, expires_at)
+    return FetchedKeys(keys, expires_at)

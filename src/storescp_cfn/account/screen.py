@@ -30,7 +30,7 @@ class Level(IntEnum):
 
     @property
     def word(self) -> str:
-        """As a reader sees it."""
+        """The level as a reader sees it."""
         return {Level.OK: "ok", Level.UNKNOWN: "unknown", Level.WARNING: "warning", Level.STOP: "stop"}[self]
 
 

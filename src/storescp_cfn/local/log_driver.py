@@ -26,7 +26,7 @@ class LogDriver:
         self.thread.start()
 
     def run(self) -> None:
-        """Copy until `stop`."""
+        """Copy the containers' lines until `stop`."""
         while not self.stopped.wait(INTERVAL_SECONDS):
             self.copy()
 
@@ -49,6 +49,6 @@ class LogDriver:
         self.read_bytes += len(whole)
 
     def stop(self) -> None:
-        """Copy no more."""
+        """Stop copying lines."""
         self.stopped.set()
         self.thread.join()

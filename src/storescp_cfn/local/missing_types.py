@@ -38,7 +38,7 @@ def recorded(resource_type: str) -> dict[str, Callable[..., Any]]:
         return physical_id, RECORDED_TYPES[resource_type](physical_id)
 
     def delete(physical_id: str, properties: Properties) -> None:
-        """Nothing was made."""
+        """Do nothing: `create` made nothing but a name."""
 
     return {"create": create, "delete": delete}
 

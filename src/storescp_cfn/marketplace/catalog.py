@@ -113,7 +113,7 @@ class ChangeSets:
                 return found
 
     def latest(self, intent: str) -> dict[str, Any] | None:
-        """The newest of them."""
+        """The newest change set of this name and intent; None if there is none."""
         return next(iter(self.history(intent)), None)
 
     def run(self, intent: str) -> str:
@@ -133,7 +133,7 @@ class ChangeSets:
         return self.follow(change_set, intent)
 
     def token(self, intent: str, attempt: int) -> str:
-        """The same for the same request: a start whose answer was lost is not started again."""
+        """A token that is the same for the same request, so that a start whose answer was lost is not repeated."""
         what = json.dumps([self.digest, self.request, intent, attempt], sort_keys=True)
         return hashlib.sha256(what.encode()).hexdigest()
 

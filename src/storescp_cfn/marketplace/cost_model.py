@@ -165,7 +165,7 @@ def frequent_gib(month: int, added: float) -> float:
 
 
 def archive_gib(month: int, added: float) -> float:
-    """The same for the Archive Instant Access tier: everything that is older."""
+    """Average binary gigabytes in the Archive Instant Access tier: all that was not read for 30 days."""
     return max(0.0, (month - 1.5) * added) if month > 1 else 0.0
 
 

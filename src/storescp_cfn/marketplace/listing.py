@@ -22,7 +22,7 @@ ADDRESS = r"https://\S+|[^@\s]+@[^@\s]+\.[^@\s]+"
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of the file.
+    """One entry of listing.toml.
 
     Attributes:
         path: table and key.
@@ -96,7 +96,7 @@ class Listing:
 
 
 def read_listing(text: str) -> Listing:
-    """Read the file.
+    """Read listing.toml.
 
     Raises:
         BadInputError: it is no TOML, has an entry that is not known, lacks one, or one has another form.

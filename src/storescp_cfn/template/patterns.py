@@ -41,7 +41,7 @@ def whole(pattern: str) -> str:
 
 
 def optional(pattern: str) -> str:
-    """Also allow nothing at all."""
+    """A pattern that matches the empty value too."""
     return f"^({pattern})?$"
 
 
@@ -88,7 +88,7 @@ def _free_digits(low: int, high: int) -> int:
 
 
 def one_of(*alternatives: str) -> str:
-    """Any of several patterns."""
+    """A pattern that matches what any of the alternatives does."""
     return f"({'|'.join(alternatives)})"
 
 

@@ -182,7 +182,7 @@ def resources() -> list[AWSObject]:
 
 
 def before(resources_of_stack: Iterable[AWSObject]) -> list[AWSObject]:
-    """The same resources, of which those that outlive the stack wait for the check."""
+    """Make the resources that outlive the stack wait for the check; return all of them, in their order."""
     ordered = list(resources_of_stack)
     for resource in ordered:
         if resource.resource.get("DeletionPolicy") == "Retain":
