@@ -1,4 +1,4 @@
-"""Covers preflight_lambda/network_checks.py and resource_checks.py: a state of an account for each sentence."""
+"""Covers network_checks.py, subnet_checks.py and resource_checks.py of preflight_lambda: a state for each sentence."""
 
 # A case changes the account in one expression, and what its parts return does not matter.
 # mypy: disable-error-code="func-returns-value"

@@ -17,7 +17,7 @@ from troposphere.sns import SubscriptionResource, Topic, TopicPolicy
 
 from storescp_cfn.template import conditions, dashboard, findings, iam, queries, service
 from storescp_cfn.template.alarms import ALARM_TOPIC, ALARMS, AlarmSpec
-from storescp_cfn.template.findings import HIPAA, NIST_4, NIST_5, PCI, AcceptedFinding
+from storescp_cfn.template.findings import HIPAA, NIST_4, NIST_5, PCI, SERVERLESS, AcceptedFinding
 
 FEWER_TASKS_ALARM = "FewerTasksThanDesiredAlarm"
 
@@ -29,6 +29,12 @@ _TOPIC_KEY = AcceptedFinding(
     guard=["SNS_ENCRYPTED_KMS"],
     nag=findings.nag("SNSEncryptedKMS", HIPAA, NIST_4, NIST_5, PCI),
     others=["AWS-0095"],
+)
+# https://docs.aws.amazon.com/sns/latest/dg/sns-message-delivery-retries.html
+_NO_DEAD_MAIL = AcceptedFinding(
+    "SNS tries an email 50 times in 6 hours, and CloudWatch keeps the alarm's state and history; a queue of mails that "
+    "did not arrive would have no reader.",
+    nag=findings.nag("SNSRedrivePolicy", SERVERLESS),
 )
 
 
@@ -129,7 +135,7 @@ def resources() -> list[AWSObject]:
         _topic_policy(),
         SubscriptionResource(
             "AlarmSubscription",
-            Metadata=findings.metadata("Sends alarms to AlarmEmail"),
+            Metadata=findings.metadata("Sends alarms to AlarmEmail", _NO_DEAD_MAIL),
             Condition=conditions.HAS_ALARM_EMAIL,
             Protocol="email",
             TopicArn=Ref(ALARM_TOPIC),

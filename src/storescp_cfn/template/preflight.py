@@ -17,9 +17,10 @@ from troposphere.awslambda import Code, Function, LoggingConfig
 from troposphere.cloudformation import CustomResource
 from troposphere.logs import LogGroup
 
-from storescp_cfn.template import conditions, findings, iam, importing, logs
+from storescp_cfn.template import findings, iam, importing
 from storescp_cfn.template.composer import PREFLIGHT_PACKAGE, source_of
 from storescp_cfn.template.iam import Grant, RoleSpec
+from storescp_cfn.template.logs import log_group
 from storescp_cfn.template.release import receiver_image, receiver_version
 from storescp_cfn.template.service import SECRETS
 
@@ -27,7 +28,6 @@ PREFLIGHT = "Preflight"
 FUNCTION = "PreflightFunction"
 ROLE = "PreflightRole"
 LOG_GROUP = "PreflightLogGroup"
-LOG_DAYS = 30
 TIMEOUT_SECONDS = 120
 # CloudFormation waits an hour for an answer that does not come, unless it is told otherwise.
 ANSWER_SECONDS = 180
@@ -165,15 +165,12 @@ class _Preflight(CustomResource):  # type: ignore[misc]
 
 
 def _log_group() -> LogGroup:
-    """Not retained: a failed launch leaves nothing behind, and the reason stands in the stack's events."""
-    return LogGroup(
-        LOG_GROUP,
-        Metadata=findings.metadata("Log of the preflight check; it names resources", logs.ENCRYPTION),
-        DeletionPolicy="Delete",
-        UpdateReplacePolicy="Delete",
-        RetentionInDays=LOG_DAYS,
-        KmsKeyId=conditions.kms_key(),
-    )
+    """Not retained: a failed launch leaves nothing behind, and the reason stands in the stack's events.
+
+    Function and role refer to it, so it is deleted after them; and they may not create it, so no late line of the
+    last invocation brings it back.
+    """
+    return log_group(LOG_GROUP, "Log of the preflight check; it names resources", outlives_stack=False)
 
 
 def resources() -> list[AWSObject]:

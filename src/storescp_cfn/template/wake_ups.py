@@ -94,15 +94,15 @@ def _from_bucket(importer: str) -> list[AWSObject]:
     return [
         Topic(
             WAKE_UP_TOPIC,
-            Metadata=findings.metadata(
-                "Takes the landing bucket's notifications to the importer", _NAMES_NOBODY, _NO_DEAD_MESSAGES
-            ),
+            Metadata=findings.metadata("Takes the landing bucket's notifications to the importer", _NAMES_NOBODY),
             DisplayName="StoreSCP wake-ups",
         ),
         _topic_policy(),
         SubscriptionResource(
             WAKE_UP_SUBSCRIPTION,
-            Metadata=findings.metadata("A batch is closed or a commitment asked for: wake the importer"),
+            Metadata=findings.metadata(
+                "A batch is closed or a commitment asked for: wake the importer", _NO_DEAD_MESSAGES
+            ),
             Protocol="lambda",
             TopicArn=Ref(WAKE_UP_TOPIC),
             Endpoint=GetAtt(importer, "Arn"),

@@ -30,6 +30,11 @@ class Stacks:
         pages = self.local.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=name)
         return [event for page in pages for event in page["StackEvents"]]
 
+    def failures(self, name: str) -> list[str]:
+        """What CloudFormation says of each resource that failed."""
+        failed = [event for event in self.events(name) if event["ResourceStatus"].endswith("_FAILED")]
+        return [f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}" for event in failed]
+
     def run(self, action: str, name: str, parameters: Mapping[str, str]) -> str:
         """Create or update a stack and wait; return its status."""
         cloudformation = self.local.client("cloudformation")
