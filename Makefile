@@ -123,6 +123,10 @@ image: ## Build the receiver's image with docker, podman or buildah (BASE=... IM
 test-modes: install # Create, update and delete the template in its modes, and refuse bad launches, on the local stack
 	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_modes_created.py tests/template/local/test_preflight_launches.py
 
+.PHONY: test-access
+test-access: install system-packages # Without a statement of the key's policy nothing works; whoever holds a part's keys reaches no more than it
+	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_customer_key.py tests/template/local/test_attackers_run.py
+
 .PHONY: test-update
 test-update: install system-packages # Update from the last release to this one and back while devices send
 	@STORESCP_SLOW=1 $(BIN)/python -m pytest -s tests/template/local/test_update_with_images_flowing.py

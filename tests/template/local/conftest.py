@@ -1,4 +1,7 @@
-"""`make test-modes` and `make test-iam`: the template on the local stack, for minutes. `make test` leaves this out."""
+"""The template on the local stack, for minutes: `make test-modes`, `test-access`, `test-update` and `test-iam`.
+
+`make test` leaves this out.
+"""
 
 from __future__ import annotations
 
