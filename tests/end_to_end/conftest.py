@@ -23,9 +23,9 @@ class RunningStack:
     deployed: DeployedStack
     port: int
 
-    def send(self, files: Sequence[DicomFile]) -> list[dcmtk.Sent]:
+    def send(self, files: Sequence[DicomFile], calling: str = "CT1") -> list[dcmtk.Sent]:
         title = self.deployed.outputs["DICOMAETitle"]
-        return dcmtk.store(files, "127.0.0.1", self.port, title, "CT1", self.stack.folder, lambda sent: None)
+        return dcmtk.store(files, "127.0.0.1", self.port, title, calling, self.stack.folder, lambda sent: None)
 
     def settled(self, acknowledged: Sequence[str]) -> accounting.Account:
         """Wait until the chain is at rest and has all of `acknowledged`; return the account either way."""

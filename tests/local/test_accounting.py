@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
+import pydicom
 import pytest
 
-from storescp_cfn.local.accounting import Account, Progress, differences, imported_keys, instance_of
+from storescp_cfn.local.accounting import (
+    Account,
+    Origins,
+    Progress,
+    differences,
+    imported_keys,
+    instance_of,
+    is_retry,
+    promised,
+)
+from storescp_cfn.local.dcmtk import Sent
+from storescp_cfn.local.study import DicomFile, synthetic_ct
 
 BATCH = "20261123T200315123Z-9f3a61c2-0001"
 A, B = (BATCH, "1.2.1"), (BATCH, "1.2.2")
@@ -73,6 +90,8 @@ def test_a_split_batch_counts_for_its_root() -> None:
 class Bucket:
     """The two calls of S3 that the account makes, over a dictionary."""
 
+    exceptions = SimpleNamespace(NoSuchKey=KeyError)
+
     def __init__(self, objects: dict[str, bytes]) -> None:
         self.objects = objects
 
@@ -96,3 +115,47 @@ def test_what_a_job_and_what_storedicom_took_is_imported() -> None:
         }
     )
     assert [key.rpartition("/")[2] for key in imported_keys(bucket, "results")] == ["a.dcm", "b.dcm"]
+
+
+EARLIER = "20261123T200314000Z-9f3a61c2-0000"
+
+
+def test_what_a_later_batch_has_gathered_counts_where_the_receiver_stored_it() -> None:
+    manifest = {"batch": BATCH, "elsewhere": [f"incoming/{EARLIER}/1.2/1.3/1.2.1.dcm"]}
+    origins = Origins(Bucket({f"jobs/{BATCH}/manifest.json": json.dumps(manifest).encode()}), "results")
+    late = (EARLIER, "1.2.1")
+    assert origins.of(f"split/{BATCH}.1/1.2/1.3/1.2.1.dcm") == late
+    assert origins.of(f"split/{BATCH}.1.2/1.2/1.3/1.2.1.dcm") == late, "also when the part was split again"
+    assert origins.of(f"quarantine/{BATCH}.1/1.2/1.3/1.2.1.dcm") == late
+    assert origins.of(f"incoming/{BATCH}/1.2/1.3/1.2.1.dcm") == A, "the batch's own object of that name"
+    assert origins.of(f"split/{BATCH}.2/1.2/1.3/1.2.1.dcm") == A
+    assert origins.of(f"split/{BATCH}.1/1.2/1.3/1.2.2.dcm") == B, "the first half of a batch that was split"
+    assert origins.of(f"split/{EARLIER}.1/1.2/1.3/1.2.1.dcm") == late, "no manifest was kept"
+
+
+def test_a_retry_is_known_by_its_batch() -> None:
+    assert is_retry(f"split/{BATCH}.1796000000.123/1.2/1.3/1.2.1.dcm")
+    assert not is_retry(f"split/{BATCH}.12.1/1.2/1.3/1.2.1.dcm")
+
+
+def sent_from(files: list[DicomFile], status: str = "Success") -> list[Sent]:
+    return [Sent(file, status) for file in files]
+
+
+def test_one_content_is_promised_once_and_another_content_of_the_same_name_again(tmp_path: Path) -> None:
+    one, two = synthetic_ct(tmp_path, 2, 16, 16)
+    for name in ("again", "padded", "other", "refused"):
+        shutil.copy(one.path, tmp_path / name)
+    again, padded, other, refused = (
+        replace(one, path=tmp_path / name) for name in ("again", "padded", "other", "refused")
+    )
+    dataset = pydicom.dcmread(padded.path)
+    dataset.DataSetTrailingPadding = b"\0" * 32  # dcmtk does not send it
+    dataset.save_as(padded.path)
+    dataset = pydicom.dcmread(other.path)
+    dataset.PixelData = dataset.PixelData[::-1]
+    dataset.save_as(other.path)
+    sent = sent_from([one, two, again, padded, other]) + sent_from([refused], "Refused: OutOfResources")
+    names = [one.sop_instance_uid, one.sop_instance_uid, two.sop_instance_uid]
+    assert sorted(promised(sent)) == sorted(names)
+    assert promised(sent_from([again], "Refused: OutOfResources")) == []

@@ -197,7 +197,7 @@ class Demonstration:
 
     def account(self, stack: LocalStack, deployed: DeployedStack, sent: Sequence[dcmtk.Sent]) -> bool:
         """Follow the batches until all is settled, then print the table; return whether it all agrees."""
-        acknowledged = [outcome.file.sop_instance_uid for outcome in sent if outcome.acknowledged]
+        acknowledged = accounting.promised(sent)
         account = self.follow(stack, deployed, acknowledged)
         self.tell_account(sent, account)
         sentences = accounting.differences(acknowledged, account)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
 # dcmtk 3.6.7 reads no High-Throughput JPEG 2000 and no JPEG XL; a device that has them speaks for itself in `make up`.
 UNKNOWN_TO_DCMTK = ("1.2.840.10008.1.2.4.20", "1.2.840.10008.1.2.4.11")
 
@@ -42,6 +44,24 @@ def files_of(folder: Path) -> list[DicomFile]:
     """Every DICOM file below `folder`, in the order of their paths; the others are passed over."""
     found = (read(path) for path in sorted(folder.rglob("*")) if path.is_file())
     return [file for file in found if file is not None]
+
+
+def content(file: DicomFile) -> str:
+    """SHA-256 of the data set as storescu sends it, with its transfer syntax: two files of one content are one image.
+
+    The File Meta Information is the receiver's own, and storescu leaves Data Set Trailing Padding (FFFC,FFFC) away.
+    """
+    import pydicom
+
+    body = file.path.read_bytes()
+    start = 144 + int.from_bytes(body[140:144], "little") if body[132:140] == b"\x02\0\0\0UL\x04\0" else 0
+    end = len(body)
+    if file.transfer_syntax_uid != DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:  # its offsets are not those of the file
+        dataset = pydicom.dcmread(file.path)
+        padding = dataset.get_item(0xFFFCFFFC) if 0xFFFCFFFC in dataset else None
+        if isinstance(padding, pydicom.dataelem.RawDataElement):
+            end = padding.value_tell - (8 if padding.is_implicit_VR else 12)
+    return hashlib.sha256(file.transfer_syntax_uid.encode() + b"\0" + body[start:end]).hexdigest()
 
 
 def belongs_to_a_series(path: Path) -> bool:
