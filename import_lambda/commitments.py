@@ -16,6 +16,7 @@ from import_lambda.errors import MALFORMED_DATA_ERRORS, AwsError, Conflict, Malf
 from import_lambda.keys import epoch, iso
 from import_lambda.metrics import log
 from import_lambda.run import Run
+from import_lambda.under_way import sop_classes_under_way
 
 COMMITMENTS = "commitments/"
 REQUESTS, ATTEMPTS = f"{COMMITMENTS}requests/", f"{COMMITMENTS}attempts/"
@@ -82,7 +83,7 @@ def answer(run: Run, listed: ListedObject) -> None:
             known += count_known(run, request.instances[known:])
         if known < len(request.instances) and not is_over:
             return note_request(run, request, item, {"state": STATE_WAITING, "known": known})
-        verdicts = {pair: verdict(run, *pair) for pair in dict.fromkeys(request.instances)}
+        verdicts = verdicts_on(run, request.instances)
     write_result(run, request, verdicts)
     failed = sum(1 for reason in verdicts.values() if reason)
     counts = {"committed": len(verdicts) - failed, "failed": failed}
@@ -104,8 +105,20 @@ def count_known(run: Run, instances: list[tuple[str, str]]) -> int:
     return len(instances)
 
 
+def verdicts_on(run: Run, instances: list[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Return 0 for each instance that is committed, else the failure reason."""
+    verdicts = {pair: verdict(run, *pair) for pair in dict.fromkeys(instances)}
+    unknown = [pair for pair, reason in verdicts.items() if reason == NO_SUCH_INSTANCE]
+    under_way = sop_classes_under_way(run, {instance for _, instance in unknown}) if unknown else {}
+    for sop_class, instance in unknown:
+        if instance in under_way:
+            is_conflict = under_way[instance] not in ("", sop_class)
+            verdicts[sop_class, instance] = CLASS_CONFLICT if is_conflict else PROCESSING_FAILURE
+    return verdicts
+
+
 def verdict(run: Run, sop_class: str, instance: str) -> int:
-    """Return 0 if an instance is committed, else the failure reason. What came last counts."""
+    """Return 0 if the entry of an instance that came last says that it is committed, else the failure reason."""
     run.check()
     items = run.aws.query(f"INSTANCE#{instance}", "BATCH#")
     if not items:

@@ -1,4 +1,4 @@
-"""What the ledger answers: entries.py, commitments.py, commitment_requests.py and retries.py."""
+"""What the ledger answers: entries.py, commitments.py, commitment_requests.py, under_way.py and retries.py."""
 
 from __future__ import annotations
 
@@ -149,6 +149,29 @@ def test_each_reason_of_failure_is_the_standards_own() -> None:
     assert answer is not None
     assert answer["committed"] == [list(asked[0])]
     assert [row[2] for row in answer["failed"]] == [0x0119, 0x0110, 0x0110, 0x0112]
+
+
+@pytest.mark.parametrize("has_groups", [True, False], ids=["named by the manifest", "named by its objects only"])
+def test_what_is_on_its_way_at_the_time_out_failed_and_is_not_unknown(has_groups: bool) -> None:
+    world = World()
+    mine = receive_from(world, {"CT1": (CT, good(2))})
+    if not has_groups:  # as a receiver of version 0.1.0 wrote it
+        stored = world.buckets[LANDING].get(f"batches/{mine[0][0]}.json")
+        assert stored is not None
+        manifest = json.loads(stored.body)
+        del manifest["groups"]
+        world.put(LANDING, f"batches/{mine[0][0]}.json", json.dumps(manifest).encode())
+    ask(world, [*pairs(mine), (CT, "1.2.3.never")], hours=0.0)
+    wake(world)
+    answer = result(world)
+    assert answer is not None
+    assert [row[2] for row in answer["failed"]] == [0x0110, 0x0110, 0x0112]
+    other = receive_from(world, {"CT1": (CT, good(1))}, number=2)
+    ask(world, pairs(other, MR), name="CT1-1.2.10", hours=0.0)
+    wake(world)
+    answer = result(world, "CT1-1.2.10")
+    assert answer is not None
+    assert [row[2] for row in answer["failed"]] == [0x0119], "the manifest says another class"
 
 
 def test_what_came_last_counts() -> None:
