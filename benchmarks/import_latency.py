@@ -1,4 +1,4 @@
-"""From the last image to the image set: one job a batch beside one job an image, on a virtual clock.
+"""From the last image to the image set: one job per batch beside one job per image, on a virtual clock.
 
     python -m benchmarks.import_latency
 
@@ -25,7 +25,7 @@ from tests.testkit.import_scenarios import close_batch
 from tests.testkit.memory_aws import MemoryAws
 from tests.testkit.memory_world import LANDING, SETTINGS, World
 
-DOORBELL_SECONDS = 1.0  # from an event to the function's first call
+WAKE_UP_SECONDS = 1.0  # from an event to the function's first call
 CALL_SECONDS = 0.03  # each of its calls
 SLICES = 1_000
 
@@ -51,7 +51,7 @@ def instance_key(batch: str, number: int) -> str:
     return f"incoming/{batch}/1.2.3/1.2.3.1/1.2.3.1.{number}.dcm"
 
 
-def one_job_a_batch(stored_at: list[float], associations: int, job_seconds: float) -> Outcome:
+def one_job_per_batch(stored_at: list[float], associations: int, job_seconds: float) -> Outcome:
     """Receiver's batches, wake-ups, importer; each association is released after its last image."""
     world = a_world(job_seconds)
     begun = world.time
@@ -68,15 +68,15 @@ def one_job_a_batch(stored_at: list[float], associations: int, job_seconds: floa
     )
     pending = list(enumerate(stored_at))
     only_one = Contributor() if associations == 1 else None
-    bells: list[float] = []
-    world.on_job_end = lambda job: bells.append(job.ends_at + DOORBELL_SECONDS)
-    while pending or batches.open_batches or world.running or bells:
+    wake_ups: list[float] = []
+    world.on_job_end = lambda job: wake_ups.append(job.ends_at + WAKE_UP_SECONDS)
+    while pending or batches.open_batches or world.running or wake_ups:
         receive_due(world, batches, pending, begun, only_one)
         for closed in batches.close_due(world.time - begun, datetime.fromtimestamp(world.time, UTC)):
             put_manifest(world, closed)
-            bells.append(world.time + DOORBELL_SECONDS)
-        if bells and min(bells) <= world.time:
-            bells = [bell for bell in bells if bell > world.time]
+            wake_ups.append(world.time + WAKE_UP_SECONDS)
+        if wake_ups and min(wake_ups) <= world.time:
+            wake_ups = [wake_up for wake_up in wake_ups if wake_up > world.time]
             reconcile(MemoryAws(world), SETTINGS, world.time + 870)
         world.time += 0.05
         world.tick()
@@ -104,7 +104,7 @@ def put_manifest(world: World, batch: Batch) -> None:
     close_batch(world, batch.batch_id, batch.instances_stored, world.time)
 
 
-def one_job_an_image(stored_at: list[float], job_seconds: float) -> Outcome:
+def one_job_per_image(stored_at: list[float], job_seconds: float) -> Outcome:
     """Every image starts a job as soon as the quotas allow; nothing else costs it any time."""
     world = a_world(job_seconds)
     begun, waiting, number = world.time, list[int](), 0
@@ -149,15 +149,17 @@ def main() -> None:
     """Print the table."""
     print(f"A study of {SLICES} slices; seconds from the last image to the end of the last job (virtual clock).")
     print("HealthImaging as documented: 1 start a second (burst 2), 100 jobs at once.\n")
-    print(f"{'associations':>12} {'a job takes':>22} {'one job a batch':>22} {'one job an image':>22} {'ratio':>8}")
+    print(f"{'associations':>12} {'a job takes':>22} {'one job per batch':>22} {'one job per image':>22} {'ratio':>8}")
     for associations in (1, 1_000):
         for job_seconds in (1.0, 5.0, 10.0, 30.0):
             stored_at = arrivals(associations)
-            ours = quietly(partial(one_job_a_batch, stored_at, associations, job_seconds))
-            theirs = quietly(partial(one_job_an_image, stored_at, job_seconds))
-            ratio = theirs.seconds_after_last_image / ours.seconds_after_last_image
+            job_per_batch = quietly(partial(one_job_per_batch, stored_at, associations, job_seconds))
+            job_per_image = quietly(partial(one_job_per_image, stored_at, job_seconds))
+            ratio = job_per_image.seconds_after_last_image / job_per_batch.seconds_after_last_image
             took = f"{job_seconds:g} s + 5 ms a file"
-            columns = [f"{each.seconds_after_last_image:8.1f} s {each.jobs:5d} jobs" for each in (ours, theirs)]
+            columns = [
+                f"{each.seconds_after_last_image:8.1f} s {each.jobs:5d} jobs" for each in (job_per_batch, job_per_image)
+            ]
             print(f"{associations:>12} {took:>22} {columns[0]:>22} {columns[1]:>22} {ratio:>7.0f}x")
     with contextlib.redirect_stdout(io.StringIO()):
         seconds, in_order = drain(100)

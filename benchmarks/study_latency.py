@@ -1,4 +1,4 @@
-"""From a study's last image to HealthImaging's search: the fast path beside one job a batch and one job an image.
+"""From a study's last image to HealthImaging's search: the fast path beside one job per batch and one job per image.
 
     python -m benchmarks.study_latency
 
@@ -122,8 +122,8 @@ def percentiles(seconds: list[float]) -> tuple[float, float]:
 
 WAYS: dict[str, Callable[[int], tuple[float, int]]] = {
     "fast path": lambda images: by_batch(images, replace(SETTINGS, fast_import="true")),
-    "one job a batch": lambda images: by_batch(images, SETTINGS),
-    "one job an image": by_image,
+    "one job per batch": lambda images: by_batch(images, SETTINGS),
+    "one job per image": by_image,
 }
 
 

@@ -109,9 +109,9 @@ def run_tls(
     run = Run(sender, True, None, None, stored_in(store))
     assert plain.sent is not None and plain.acknowledged is not None
     # What a sender did not wait for (its own time-out) may be in one store and not in the other.
-    missing, foreign = plain.acknowledged - run.stored, run.stored - (plain.sent | plain.stored)
+    missing, unexpected = plain.acknowledged - run.stored, run.stored - (plain.sent | plain.stored)
     run.troubles += [f"acknowledged in plain, not stored over TLS: {syntax} {digest}" for syntax, digest in missing]
-    run.troubles += [f"stored over TLS, never sent in plain: {syntax} {digest}" for syntax, digest in foreign]
+    run.troubles += [f"stored over TLS, never sent in plain: {syntax} {digest}" for syntax, digest in unexpected]
     run.troubles += [f"the receiver ended with {code}"] if code else []
     return run
 

@@ -6,18 +6,18 @@ import contextlib
 
 import pytest
 
-from benchmarks.import_latency import arrivals, drain, one_job_a_batch, one_job_an_image
+from benchmarks.import_latency import arrivals, drain, one_job_per_batch, one_job_per_image
 from benchmarks.import_year import Year
 
 
 @pytest.mark.parametrize(("associations", "most_jobs"), [(1, 1), (1_000, 4)])
 def test_a_study_of_1000_slices_needs_few_jobs_and_a_fiftieth_of_the_time(associations: int, most_jobs: int) -> None:
     """Virtual seconds, from the last image to the end of the last job."""
-    ours = one_job_a_batch(arrivals(associations), associations, job_seconds=1.0)
-    theirs = one_job_an_image(arrivals(associations), job_seconds=1.0)
-    assert ours.jobs <= most_jobs
-    assert theirs.jobs == 1_000
-    assert theirs.seconds_after_last_image >= 50 * ours.seconds_after_last_image
+    job_per_batch = one_job_per_batch(arrivals(associations), associations, job_seconds=1.0)
+    job_per_image = one_job_per_image(arrivals(associations), job_seconds=1.0)
+    assert job_per_batch.jobs <= most_jobs
+    assert job_per_image.jobs == 1_000
+    assert job_per_image.seconds_after_last_image >= 50 * job_per_batch.seconds_after_last_image
 
 
 def test_100_waiting_batches_are_started_at_the_quotas_rate_oldest_first() -> None:

@@ -84,7 +84,7 @@ def test_nat_the_ledger_and_every_metric_are_paid_for(deployment: cost.Deploymen
     assert counted["Amazon CloudWatch", "metrics"][0] == own + cost_model.CONTAINER_INSIGHTS_METRICS
 
 
-def test_one_job_an_image_costs_more_and_at_last_cannot_keep_up(deployment: cost.Deployment) -> None:
+def test_one_job_per_image_costs_more_and_at_last_cannot_keep_up(deployment: cost.Deployment) -> None:
     found = cost.estimate(WORK, deployment)
     assert found.job_per_image_usd > found.this_product_usd
     assert found.job_per_image_keeps_up

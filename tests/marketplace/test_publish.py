@@ -40,7 +40,7 @@ UNSUPPORTED_CONTAINER_IMAGE_URI
 
 
 @pytest.fixture
-def bring(aws: stub.Aws, clients: Clients, release: Bundle, monkeypatch: pytest.MonkeyPatch) -> Publish:
+def publish(aws: stub.Aws, clients: Clients, release: Bundle, monkeypatch: pytest.MonkeyPatch) -> Publish:
     """`publish` against the stub, without waiting."""
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
 
@@ -63,9 +63,9 @@ def started(aws: stub.Aws) -> list[str]:
     return [change_set.request["Intent"] for change_set in aws.change_sets]
 
 
-def test_validating_checks_everything_and_applies_nothing(aws: stub.Aws, bring: Publish, release: Bundle) -> None:
+def test_validating_checks_everything_and_applies_nothing(aws: stub.Aws, publish: Publish, release: Bundle) -> None:
     lines: list[str] = []
-    bring(lines=lines)
+    publish(lines=lines)
     assert started(aws) == ["VALIDATE"]
     assert aws.versions == []
     assert aws.buckets["acme-storescp"].objects == {release.template_key: release.read(release.template_file)}
@@ -86,9 +86,9 @@ def test_validating_checks_everything_and_applies_nothing(aws: stub.Aws, bring: 
     ]
 
 
-def test_applying_validates_first_and_asks_in_between(aws: stub.Aws, bring: Publish) -> None:
+def test_applying_validates_first_and_asks_in_between(aws: stub.Aws, publish: Publish) -> None:
     asked: list[tuple[str, list[str]]] = []
-    bring(apply=True, confirm=lambda version: asked.append((version, started(aws))))
+    publish(apply=True, confirm=lambda version: asked.append((version, started(aws))))
     assert asked == [("1.2.0", ["VALIDATE"])]
     assert started(aws) == ["VALIDATE", "APPLY"]
     assert aws.versions == ["1.2.0"]
@@ -97,22 +97,22 @@ def test_applying_validates_first_and_asks_in_between(aws: stub.Aws, bring: Publ
     assert sent["ChangeSet"][0]["DetailsDocument"]["Version"]["VersionTitle"] == "1.2.0"
 
 
-def test_a_refused_confirmation_applies_nothing(aws: stub.Aws, bring: Publish) -> None:
+def test_a_refused_confirmation_applies_nothing(aws: stub.Aws, publish: Publish) -> None:
     def refuse(_: str) -> None:
         raise BadInputError("Not confirmed: nothing was published.")
 
     with pytest.raises(MarketplaceError, match="Not confirmed"):
-        bring(apply=True, confirm=refuse)
+        publish(apply=True, confirm=refuse)
     assert started(aws) == ["VALIDATE"]
 
 
-def test_published_twice_is_applied_once(aws: stub.Aws, bring: Publish) -> None:
-    first = bring(apply=True)
-    assert bring(apply=True) == first
+def test_published_twice_is_applied_once(aws: stub.Aws, publish: Publish) -> None:
+    first = publish(apply=True)
+    assert publish(apply=True) == first
     assert started(aws) == ["VALIDATE", "APPLY"]
 
 
-def test_an_interrupted_run_is_taken_up_where_it_stopped(aws: stub.Aws, bring: Publish) -> None:
+def test_an_interrupted_run_is_taken_up_where_it_stopped(aws: stub.Aws, publish: Publish) -> None:
     aws.will_end("SUCCEEDED")
     aws.will_end("PREPARING", "APPLYING", "APPLYING", "SUCCEEDED")
 
@@ -120,10 +120,10 @@ def test_an_interrupted_run_is_taken_up_where_it_stopped(aws: stub.Aws, bring: P
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bring(apply=True, sleep=interrupt)
+        publish(apply=True, sleep=interrupt)
     assert started(aws) == ["VALIDATE", "APPLY"]
     lines: list[str] = []
-    assert bring(apply=True, lines=lines) == "changeset2"
+    assert publish(apply=True, lines=lines) == "changeset2"
     assert started(aws) == ["VALIDATE", "APPLY"], "nothing is started twice"
     assert aws.versions == ["1.2.0"]
 
@@ -135,42 +135,42 @@ def test_an_interrupted_run_is_taken_up_where_it_stopped(aws: stub.Aws, bring: P
     "operation", ["start_change_set", "describe_change_set", "describe_entity", "list_change_sets"]
 )
 def test_a_fault_that_passes_is_survived_and_nothing_is_started_twice(
-    aws: stub.Aws, bring: Publish, operation: str, fault: stub.Fault
+    aws: stub.Aws, publish: Publish, operation: str, fault: stub.Fault
 ) -> None:
     aws.faults[operation] = [fault, fault]
-    bring()
+    publish()
     assert started(aws) == ["VALIDATE"]
     assert aws.faults[operation] == []
 
 
 @pytest.mark.parametrize("operation", ["s3 put", "s3 get", "batch_get_image", "get_caller_identity"])
-def test_a_connection_that_is_lost_once_is_tried_again(aws: stub.Aws, bring: Publish, operation: str) -> None:
+def test_a_connection_that_is_lost_once_is_tried_again(aws: stub.Aws, publish: Publish, operation: str) -> None:
     aws.faults[operation] = [stub.LOST]
-    bring()
+    publish()
     assert started(aws) == ["VALIDATE"]
 
 
-def test_throttling_without_end_is_said_in_one_sentence_and_can_be_run_again(aws: stub.Aws, bring: Publish) -> None:
+def test_throttling_without_end_is_said_in_one_sentence_and_can_be_run_again(aws: stub.Aws, publish: Publish) -> None:
     aws.faults["describe_change_set"] = [stub.THROTTLED] * 7
     with pytest.raises(MarketplaceError, match=r"run the same command again.*AWS is throttling these calls"):
-        bring()
-    bring()
+        publish()
+    publish()
     assert started(aws) == ["VALIDATE"]
 
 
-def test_a_connection_lost_for_good_is_said_in_one_sentence(aws: stub.Aws, bring: Publish) -> None:
+def test_a_connection_lost_for_good_is_said_in_one_sentence(aws: stub.Aws, publish: Publish) -> None:
     aws.faults["start_change_set"] = [stub.LOST_ANSWER] * 7
     with pytest.raises(MarketplaceError, match="the connection to AWS was lost"):
-        bring()
-    bring()
+        publish()
+    publish()
     assert started(aws) == ["VALIDATE"], "the token finds the one whose answer was lost"
 
 
 @pytest.mark.parametrize("code", DOCUMENTED_ERRORS.split())
-def test_every_documented_error_is_explained(aws: stub.Aws, bring: Publish, code: str) -> None:
+def test_every_documented_error_is_explained(aws: stub.Aws, publish: Publish, code: str) -> None:
     aws.will_end("PREPARING", "FAILED", errors=((code, "As the Catalog words it."),))
     with pytest.raises(MarketplaceError) as caught:
-        bring(apply=True)
+        publish(apply=True)
     head, line = str(caught.value).splitlines()
     assert head == "VALIDATE: change set changeset1 failed (CLIENT_ERROR: the request has to be mended)."
     assert line.startswith(f"{code}: ")
@@ -179,40 +179,40 @@ def test_every_documented_error_is_explained(aws: stub.Aws, bring: Publish, code
     assert started(aws) == ["VALIDATE"], "nothing is applied after a failed validation"
 
 
-def test_all_errors_of_a_change_set_are_said_and_unknown_ones_too(aws: stub.Aws, bring: Publish) -> None:
+def test_all_errors_of_a_change_set_are_said_and_unknown_ones_too(aws: stub.Aws, publish: Publish) -> None:
     aws.will_end(
         "FAILED", errors=(("SCAN_ERROR", "CVE-1"), ("BRAND_NEW_CODE", "what it is")), failure_code="SERVER_FAULT"
     )
     with pytest.raises(MarketplaceError) as caught:
-        bring()
+        publish()
     head, scan, new = str(caught.value).splitlines()
     assert "SERVER_FAULT: the fault is Marketplace's; run the same command again later" in head
     assert "rebuild it on a mended base" in scan
     assert new.startswith("BRAND_NEW_CODE: the Catalog has no documented meaning for it. Marketplace said: what it is.")
 
 
-def test_after_a_failure_the_same_command_starts_a_new_change_set(aws: stub.Aws, bring: Publish) -> None:
+def test_after_a_failure_the_same_command_starts_a_new_change_set(aws: stub.Aws, publish: Publish) -> None:
     aws.will_end("FAILED", failure_code="SERVER_FAULT")
     with pytest.raises(MarketplaceError, match=r"Marketplace said: The change set failed\.$"):
-        bring()
-    bring()
+        publish()
+    publish()
     assert [one.statuses for one in aws.change_sets] == [["FAILED"], ["SUCCEEDED"]]
 
 
-def test_a_cancelled_change_set_is_said_to_be(aws: stub.Aws, bring: Publish) -> None:
+def test_a_cancelled_change_set_is_said_to_be(aws: stub.Aws, publish: Publish) -> None:
     aws.will_end("PREPARING", "CANCELLED")
     with pytest.raises(MarketplaceError, match="was cancelled; run the same command again"):
-        bring()
+        publish()
 
 
 def test_a_change_set_that_never_ends_is_left_with_a_sentence(
-    aws: stub.Aws, bring: Publish, monkeypatch: pytest.MonkeyPatch
+    aws: stub.Aws, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storescp_cfn.marketplace.catalog.PATIENCE_SECONDS", 2 * 3600)
     aws.will_end("PREPARING")
     waited: list[float] = []
     with pytest.raises(MarketplaceError, match="is still PREPARING after 2 hours: run the same command again"):
-        bring(sleep=waited.append)
+        publish(sleep=waited.append)
     assert 2 * 3600 <= sum(waited) < 2 * 3600 + 31
 
 
@@ -228,56 +228,56 @@ def test_a_change_set_that_never_ends_is_left_with_a_sentence(
     ],
 )
 def test_an_image_that_marketplace_would_refuse_is_refused_before_anything_is_uploaded(
-    aws: stub.Aws, bring: Publish, pushed: dict[str, Any], sentence: str
+    aws: stub.Aws, publish: Publish, pushed: dict[str, Any], sentence: str
 ) -> None:
     aws.images.clear()
     aws.push("acme/storescp", pushed.pop("tag", "1.2.0"), **pushed)
     with pytest.raises(MarketplaceError, match=sentence) as caught:
-        bring()
+        publish()
     assert IMAGE in str(caught.value)
     assert aws.buckets["acme-storescp"].objects == {}
     assert started(aws) == []
 
 
-def test_an_image_that_is_tagged_latest_too_is_refused(aws: stub.Aws, bring: Publish) -> None:
+def test_an_image_that_is_tagged_latest_too_is_refused(aws: stub.Aws, publish: Publish) -> None:
     aws.images["acme/storescp"]["latest"] = aws.images["acme/storescp"]["1.2.0"]
     with pytest.raises(MarketplaceError, match="carries the tag `latest` too"):
-        bring()
+        publish()
 
 
-def test_another_image_tagged_latest_does_no_harm(aws: stub.Aws, bring: Publish) -> None:
+def test_another_image_tagged_latest_does_no_harm(aws: stub.Aws, publish: Publish) -> None:
     aws.push("acme/storescp", "latest", platforms=("linux/amd64",))
-    bring()
+    publish()
     assert started(aws) == ["VALIDATE"]
 
 
-def test_a_repository_that_does_not_exist_is_named(aws: stub.Aws, bring: Publish) -> None:
+def test_a_repository_that_does_not_exist_is_named(aws: stub.Aws, publish: Publish) -> None:
     aws.images.clear()
     with pytest.raises(MarketplaceError, match="there is no such repository in Marketplace's registry"):
-        bring()
+        publish()
 
 
-def test_a_version_that_exists_is_refused(aws: stub.Aws, bring: Publish) -> None:
+def test_a_version_that_exists_is_refused(aws: stub.Aws, publish: Publish) -> None:
     aws.versions = ["1.1.0", "1.2.0"]
     with pytest.raises(MarketplaceError, match=r"has a version 1\.2\.0 already.*package the next one"):
-        bring()
+        publish()
     assert aws.buckets["acme-storescp"].objects == {}
 
 
-def test_another_account_s_product_is_refused(aws: stub.Aws, bring: Publish, release: Bundle, tmp_path: Path) -> None:
+def test_another_account_s_product_is_refused(aws: stub.Aws, publish: Publish, release: Bundle, tmp_path: Path) -> None:
     anonymous = repackaged(release, tmp_path, "prod-unknown")
     with pytest.raises(MarketplaceError, match="this account has no such product"):
-        bring(anonymous, product_id="prod-zzzz9999")
+        publish(anonymous, product_id="prod-zzzz9999")
 
 
-def test_the_product_may_be_named_at_last(aws: stub.Aws, bring: Publish, release: Bundle, tmp_path: Path) -> None:
+def test_the_product_may_be_named_at_last(aws: stub.Aws, publish: Publish, release: Bundle, tmp_path: Path) -> None:
     anonymous = repackaged(release, tmp_path, "prod-unknown")
     with pytest.raises(MarketplaceError, match="names no product: give --product-id"):
-        bring(anonymous)
-    bring(anonymous, product_id=stub.PRODUCT)
+        publish(anonymous)
+    publish(anonymous, product_id=stub.PRODUCT)
     assert aws.change_sets[0].request["ChangeSet"][0]["Entity"]["Identifier"] == stub.PRODUCT
     with pytest.raises(MarketplaceError, match="is for product prod-abcd1234efgh5, not for prod-zzzz9999"):
-        bring(product_id="prod-zzzz9999")
+        publish(product_id="prod-zzzz9999")
 
 
 def repackaged(release: Bundle, folder: Path, product: str) -> Bundle:
@@ -291,19 +291,21 @@ def repackaged(release: Bundle, folder: Path, product: str) -> Bundle:
     return load(copy)
 
 
-def test_a_template_that_is_there_already_is_not_written_again(aws: stub.Aws, bring: Publish, release: Bundle) -> None:
+def test_a_template_that_is_there_already_is_not_written_again(
+    aws: stub.Aws, publish: Publish, release: Bundle
+) -> None:
     aws.buckets["acme-storescp"].objects[release.template_key] = release.read(release.template_file)
     lines: list[str] = []
-    bring(lines=lines)
+    publish(lines=lines)
     assert "The template was uploaded before." in lines
 
 
 def test_other_bytes_at_the_template_s_key_are_never_overwritten(
-    aws: stub.Aws, bring: Publish, release: Bundle
+    aws: stub.Aws, publish: Publish, release: Bundle
 ) -> None:
     aws.buckets["acme-storescp"].objects[release.template_key] = b"somebody else's"
     with pytest.raises(MarketplaceError, match=r"holds other bytes .*; nothing was overwritten"):
-        bring()
+        publish()
     assert aws.buckets["acme-storescp"].objects[release.template_key] == b"somebody else's"
     assert started(aws) == []
 
@@ -317,31 +319,31 @@ def test_other_bytes_at_the_template_s_key_are_never_overwritten(
     ],
 )
 def test_a_bucket_that_buyers_cannot_read_from_is_refused(
-    aws: stub.Aws, bring: Publish, bucket: stub.Bucket | None, sentence: str
+    aws: stub.Aws, publish: Publish, bucket: stub.Bucket | None, sentence: str
 ) -> None:
     aws.buckets.clear()
     if bucket:
         aws.buckets["acme-storescp"] = bucket
     with pytest.raises(MarketplaceError, match=sentence):
-        bring()
+        publish()
     assert started(aws) == []
 
 
-def test_a_template_that_cloudformation_refuses_is_not_proposed(aws: stub.Aws, bring: Publish) -> None:
+def test_a_template_that_cloudformation_refuses_is_not_proposed(aws: stub.Aws, publish: Publish) -> None:
     aws.faults["validate_template"] = [stub.Fault("ValidationError")]
     with pytest.raises(MarketplaceError, match=r"Validating the template in us-east-1: AWS refused \(ValidationError"):
-        bring()
+        publish()
     assert started(aws) == []
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException"])
-def test_credentials_that_may_not_are_said_to(aws: stub.Aws, bring: Publish, code: str) -> None:
+def test_credentials_that_may_not_are_said_to(aws: stub.Aws, publish: Publish, code: str) -> None:
     aws.faults["describe_entity"] = [stub.Fault(code, 403)]
     with pytest.raises(MarketplaceError, match=re.escape(catalog_errors.CALL_ERRORS[code])):
-        bring()
+        publish()
 
 
-def test_another_open_change_of_the_product_is_said(aws: stub.Aws, bring: Publish) -> None:
+def test_another_open_change_of_the_product_is_said(aws: stub.Aws, publish: Publish) -> None:
     aws.faults["start_change_set"] = [stub.Fault("ResourceInUseException", 423)]
     with pytest.raises(MarketplaceError, match="another change of this product is still under way"):
-        bring()
+        publish()

@@ -68,8 +68,8 @@ def dry_run(target: str, **more: str) -> str:
 def test_every_action_is_pinned_by_its_commit_and_names_its_version(path: Path) -> None:
     """A tag can be moved to other code, as happened to setup-trivy on 2026-03-19."""
     used = re.findall(r"uses: *(.+)", path.read_text())
-    foreign = [action for action in used if not action.startswith("./")]
-    assert [action for action in foreign if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
+    of_others = [action for action in used if not action.startswith("./")]
+    assert [action for action in of_others if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action)] == []
     assert all((ROOT / action).is_file() for action in used if action.startswith("./"))
 
 

@@ -27,27 +27,29 @@ def make(slices: int = 3) -> ProbeStudy:
     """A CT with new UIDs; its pixels differ from slice to slice."""
     from pydicom.uid import generate_uid
 
-    study, series = str(generate_uid()), str(generate_uid())
-    instances = tuple(_slice(study, series, str(generate_uid()), number) for number in range(1, slices + 1))
+    study_instance_uid, series_instance_uid = str(generate_uid()), str(generate_uid())
+    instances = tuple(
+        _slice(study_instance_uid, series_instance_uid, str(generate_uid()), number) for number in range(1, slices + 1)
+    )
     checksums = {str(one.SOPInstanceUID): zlib.crc32(one.PixelData) for one in instances}
-    return ProbeStudy(study, series, instances, checksums)
+    return ProbeStudy(study_instance_uid, series_instance_uid, instances, checksums)
 
 
-def _slice(study: str, series: str, sop: str, number: int) -> Any:
+def _slice(study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str, number: int) -> Any:
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import UID
 
-    now = datetime.now(UTC)
+    utc_now = datetime.now(UTC)
     dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = CT_IMAGE_STORAGE, sop
-    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CT_IMAGE_STORAGE, sop_instance_uid
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study_instance_uid, series_instance_uid
     dataset.PatientName, dataset.PatientID = "StoreSCP^Test", PATIENT_ID
     dataset.PatientBirthDate, dataset.PatientSex = "", "O"
-    dataset.StudyDate, dataset.StudyTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
+    dataset.StudyDate, dataset.StudyTime = utc_now.strftime("%Y%m%d"), utc_now.strftime("%H%M%S")
     dataset.StudyDescription, dataset.StudyID = "StoreSCP test: no patient, may be deleted", "TEST"
     dataset.AccessionNumber, dataset.ReferringPhysicianName = "STORESCPTEST", ""
     dataset.Modality, dataset.SeriesNumber, dataset.InstanceNumber = "CT", 1, number
-    dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = series, ""
+    dataset.FrameOfReferenceUID, dataset.PositionReferenceIndicator = series_instance_uid, ""
     dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
     dataset.PixelSpacing, dataset.SliceThickness = [1, 1], 1
     dataset.RescaleIntercept, dataset.RescaleSlope = 0, 1
@@ -59,7 +61,7 @@ def _slice(study: str, series: str, sop: str, number: int) -> Any:
     )
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.MediaStorageSOPClassUID = UID(CT_IMAGE_STORAGE)
-    dataset.file_meta.MediaStorageSOPInstanceUID = UID(sop)
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
     dataset.file_meta.TransferSyntaxUID = UID(EXPLICIT_VR_LITTLE_ENDIAN)
     return dataset
 

@@ -135,16 +135,16 @@ def store(
 def outcomes(files: Sequence[DicomFile], lines: Iterable[str]) -> Iterator[Sent]:
     """Read storescu's verbose report; a file without a response was not sent, for the last error printed about it."""
     waiting = {str(file.path): file for file in files}
-    current, trouble = "", "no response"
+    current, problem = "", "no response"
     for line in lines:
         text = line.rstrip()
         if match := re.match(r"I: Sending file: (.*)", text):
             if current in waiting:
-                yield Sent(waiting.pop(current), f"{NOT_SENT}: {trouble}")
-            current, trouble = match[1], "no response"
+                yield Sent(waiting.pop(current), f"{NOT_SENT}: {problem}")
+            current, problem = match[1], "no response"
         elif (match := re.match(r"I: Received Store Response \((.*)\)", text)) and current in waiting:
             yield Sent(waiting.pop(current), match[1])
         elif match := re.match(r"[EF]: (.*)", text):
-            trouble = match[1].replace(f": {current}", "") if current else match[1]
+            problem = match[1].replace(f": {current}", "") if current else match[1]
     for file in waiting.values():
-        yield Sent(file, f"{NOT_SENT}: {trouble}")
+        yield Sent(file, f"{NOT_SENT}: {problem}")

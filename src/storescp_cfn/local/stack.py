@@ -123,8 +123,8 @@ class LocalStack:
         deadline = time.monotonic() + seconds
         while not done():
             if not child.running or time.monotonic() > deadline:
-                trouble = "ended" if not child.running else f"was not ready within {seconds:.0f} s"
-                raise LocalStackError(f"{what} {trouble}; the end of {child.log}:\n{child.last_lines()}")
+                problem = "ended" if not child.running else f"was not ready within {seconds:.0f} s"
+                raise LocalStackError(f"{what} {problem}; the end of {child.log}:\n{child.last_lines()}")
             time.sleep(0.05)
 
     @staticmethod

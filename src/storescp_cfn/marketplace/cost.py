@@ -154,15 +154,17 @@ def _dollars(values: Iterable[float]) -> list[str]:
 
 def notes(found: Estimate) -> list[str]:
     """What has to be said with the numbers, a sentence each."""
-    told = [
+    reported = [
         f"US dollars a month, list prices of {found.as_of}, without free tier, discounts, tax or the software's own.",
         "Nothing is read again after 30 days: then HealthImaging moves it to its archive tier.",
     ]
     if found.estimated_prices:
-        told.append(f"Not seen on a price list of {found.region}, but estimated: {', '.join(found.estimated_prices)}.")
+        reported.append(
+            f"Not seen on a price list of {found.region}, but estimated: {', '.join(found.estimated_prices)}."
+        )
     if not found.job_per_image_keeps_up:
-        told.append("One job per image cannot keep up: HealthImaging starts about one import job a second.")
-    return told
+        reported.append("One job per image cannot keep up: HealthImaging starts about one import job a second.")
+    return reported
 
 
 def page(workload: Workload, deployment: Deployment, tables: list[str]) -> str:

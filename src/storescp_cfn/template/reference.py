@@ -204,8 +204,8 @@ def _when(statement: Json) -> tuple[str, Json]:
     """The condition under which a stack has a statement, empty for always, and the statement."""
     if "Fn::If" not in statement:
         return "", statement
-    condition, guarded, _ = statement["Fn::If"]
-    return condition, guarded
+    condition, statement_if_true, _ = statement["Fn::If"]
+    return condition, statement_if_true
 
 
 def _resource_policies(template: Json) -> str:

@@ -206,7 +206,7 @@ def test_nobody_else_writes_what_arrives_and_administrators_neither(scene: Scene
     assert contents(scene.stack, scene.bucket) == scene.bytes_of
 
 
-def test_what_he_adds_is_put_aside_and_the_images_are_imported(scene: Scene) -> None:
+def test_what_he_adds_is_quarantined_and_the_images_are_imported(scene: Scene) -> None:
     added = [f"incoming/{scene.batch}/hello.txt", "incoming/nobodys-batch/1/2/3.dcm", "batches/nobodys.json"]
     for key in added:
         _put(scene, key, IfNoneMatch="*")

@@ -23,7 +23,7 @@ def elements(sop: str, **changes: bytes | None) -> bytes:
     return b"".join(command_element(number, value) for number, value in sorted(values.items()) if value is not None)
 
 
-def foreign(group: int) -> bytes:
+def element_of_group(group: int) -> bytes:
     """An element of another group."""
     return struct.pack("<HHI", group, 0x0010, 4) + b"abcd"
 
@@ -59,9 +59,9 @@ def group_lengths() -> Iterator[OddObject]:
 
 def other_elements() -> Iterator[OddObject]:
     for name, odd in (
-        ("an element of group 0002 in the command", foreign(0x0002)),
-        ("an element of group 0008 in the command", foreign(0x0008)),
-        ("an element of a private group in the command", foreign(0x0009)),
+        ("an element of group 0002 in the command", element_of_group(0x0002)),
+        ("an element of group 0008 in the command", element_of_group(0x0008)),
+        ("an element of a private group in the command", element_of_group(0x0009)),
         ("an unknown element (0000,0099)", command_element(0x0099, b"abcd")),
         ("retired Command Length to End (0000,0001)", command_element(0x0001, bytes(4))),
         ("retired Recognition Code (0000,0010)", command_element(0x0010, b"ACR-NEMA")),
