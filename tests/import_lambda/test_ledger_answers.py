@@ -292,6 +292,31 @@ def test_a_retry_imports_a_copy_and_says_how_it_ended(mended: bool, outcome: str
     assert world.keys("split/") == []
 
 
+def study_counts(world: World, study: str = "1.1.1") -> dict[str, int]:
+    rows = world.ledger[f"STUDY#{study}"].values()
+    return {name: sum(row[name] for row in rows) for name in ("received", "imported", "quarantined", "missing")}
+
+
+@pytest.mark.parametrize("mended", [1, 2, 0])
+def test_a_retried_instance_counts_once_in_its_study(mended: int) -> None:
+    world = World()
+    mine = receive_from(world, {"CT1": (CT, [*good(1), b"BAD", b"BAD"])})
+    wake_every_minute(world)
+    assert study_counts(world) == {"received": 3, "imported": 1, "quarantined": 2, "missing": 0}
+    for number in (1, 2):
+        if number <= mended:
+            world.put(LANDING, quarantined(world, mine[number])["quarantine_key"], b"DICM mended")
+        ask_for_a_retry(world, mine[number])
+    wake_every_minute(world)
+    expected = {"received": 3, "imported": 1 + mended, "quarantined": 2 - mended, "missing": 0}
+    assert study_counts(world) == expected
+    world.put(LANDING, f"incoming/{mine[0][0]}/1.1.1/1.1.1.1/1.1.1.1.1.dcm", b"DICM 0")  # a PUT that came again
+    world.ledger[f"BATCH#{mine[0][0]}"]["BATCH"]["expected"] = 3
+    world.put(LANDING, f"batches/{mine[0][0]}.json", b"{}")
+    wake_every_minute(world)
+    assert study_counts(world) == expected, "also when its batch is counted again"
+
+
 def retry_life(world: World) -> None:
     mine = receive_from(world, {"CT1": (CT, [*good(1), b"BAD"])})
     wake_every_minute(world)
@@ -332,7 +357,8 @@ def facts(world: World) -> Any:
     items = [row for rows in world.ledger.values() for row in rows.values()]
     entries = sorted((str(row["pk"]), str(row["state"])) for row in items if str(row["pk"]).startswith("INSTANCE#"))
     retries = [row.get("retry_outcome") for row in items if row.get("retry_requested_by")]
-    return (answer and answer["committed"], entries, retries, world.keys("split/"), world.keys("incoming/"))
+    counts = study_counts(world)
+    return (answer and answer["committed"], entries, retries, counts, world.keys("split/"), world.keys("incoming/"))
 
 
 def test_gauges_show_what_is_open() -> None:
