@@ -172,6 +172,10 @@ def test_what_outlives_the_stack_is_made_after_the_preflight_check(template: dic
     retained = {name for name, resource in resources.items() if resource.get("DeletionPolicy") == "Retain"}
     assert retained > set(STATEFUL)
     assert [name for name in retained if "Preflight" not in resources[name]["DependsOn"]] == []
+    # The first that a key without a word for CloudWatch Logs keeps from being made.
+    others = retained - {"ReceiverLogGroup"}
+    assert [name for name in others if "ReceiverLogGroup" not in resources[name]["DependsOn"]] == []
+    assert "KmsKeyId" not in resources["PreflightLogGroup"]["Properties"]
     needed, seen = ["Preflight"], {"Preflight"}
     while needed:
         found = referred(resources[needed.pop()]) & set(resources) - seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import awacs.acm
@@ -17,12 +18,11 @@ from troposphere.awslambda import Code, Function, LoggingConfig
 from troposphere.cloudformation import CustomResource
 from troposphere.logs import LogGroup
 
-from storescp_cfn.template import findings, iam, importing
+from storescp_cfn.template import findings, iam, importing, logs
 from storescp_cfn.template.composer import PREFLIGHT_PACKAGE, source_of
 from storescp_cfn.template.iam import Grant, RoleSpec
-from storescp_cfn.template.logs import log_group
 from storescp_cfn.template.release import receiver_image, receiver_version
-from storescp_cfn.template.service import SECRETS
+from storescp_cfn.template.service import RECEIVER_LOG_GROUP, SECRETS
 
 PREFLIGHT = "Preflight"
 FUNCTION = "PreflightFunction"
@@ -31,6 +31,11 @@ LOG_GROUP = "PreflightLogGroup"
 TIMEOUT_SECONDS = 120
 # CloudFormation waits an hour for an answer that does not come, unless it is told otherwise.
 ANSWER_SECONDS = 180
+_ENCRYPTION = replace(
+    logs.ENCRYPTION,
+    reason="CloudWatch Logs encrypts every log group with a key of its own. The customer's key is what the check looks "
+    "at, so its log must not need it; it names resources, never patients.",
+)
 # What the function is told: parameters as they are.
 PARAMETERS = (
     "VpcID",
@@ -168,9 +173,16 @@ def _log_group() -> LogGroup:
     """Not retained: a failed launch leaves nothing behind, and the reason stands in the stack's events.
 
     Function and role refer to it, so it is deleted after them; and they may not create it, so no late line of the
-    last invocation brings it back.
+    last invocation brings it back. Without the customer's key: with a wrong one it would fail before the check
+    could say what is wrong with it.
     """
-    return log_group(LOG_GROUP, "Log of the preflight check; it names resources", outlives_stack=False)
+    return LogGroup(
+        LOG_GROUP,
+        Metadata=findings.metadata("Log of the preflight check; it names resources", _ENCRYPTION, logs.RETENTION),
+        DeletionPolicy="Delete",
+        UpdateReplacePolicy="Delete",
+        RetentionInDays=Ref("LogRetentionDays"),
+    )
 
 
 def resources() -> list[AWSObject]:
@@ -179,9 +191,14 @@ def resources() -> list[AWSObject]:
 
 
 def before(resources_of_stack: Iterable[AWSObject]) -> list[AWSObject]:
-    """Make the resources that outlive the stack wait for the check; return all of them, in their order."""
+    """Make the resources that outlive the stack wait for the check; return all of them, in their order.
+
+    All but it wait for the receivers' log group, too: it is the first that cannot be made where the policy of the
+    customer's key has no word for CloudWatch Logs, and the check may not read policies.
+    """
     ordered = list(resources_of_stack)
     for resource in ordered:
         if resource.resource.get("DeletionPolicy") == "Retain":
-            resource.DependsOn = [PREFLIGHT, *resource.resource.get("DependsOn", [])]
+            first = [PREFLIGHT] if resource.title == RECEIVER_LOG_GROUP else [PREFLIGHT, RECEIVER_LOG_GROUP]
+            resource.DependsOn = [*first, *resource.resource.get("DependsOn", [])]
     return ordered

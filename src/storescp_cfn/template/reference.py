@@ -330,7 +330,9 @@ def key_page() -> str:
         "A key of your own",
         "With `KmsKeyARN` a symmetric key of your own encrypts the landing and results buckets, the ledger, the logs, "
         "the importer's settings, the alarm topic and a new data store. The bucket of access logs keeps S3's own key, "
-        "the only one that S3 delivers access logs with. The key must be in the stack's Region and stay enabled: "
+        "the only one that S3 delivers access logs with; the log of the preflight check, which names resources only, "
+        "keeps CloudWatch's own, so that the check can say what is wrong with yours. "
+        "The key must be in the stack's Region and stay enabled: "
         "without it, images can be neither stored nor imported, and devices are told so.",
         "The key's policy must let the account's IAM policies decide, and let CloudWatch Logs, CloudWatch alarms "
         f"and HealthImaging use the key. With your Region and account:\n\n```json\n{policy}\n```",

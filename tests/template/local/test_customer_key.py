@@ -18,7 +18,7 @@ BODY = render().to_json()
 POLICY = reference.key_policy(REGION, embedded_aws.ACCOUNT)
 SIDS = [statement["Sid"] for statement in POLICY["Statement"]]
 # Statements without which a stack cannot be made, and the resource that fails.
-NEEDED_TO_CREATE = {"EncryptLogs": "PreflightLogGroup", "KeepImages": "Datastore"}
+NEEDED_TO_CREATE = {"EncryptLogs": "ReceiverLogGroup", "KeepImages": "Datastore"}
 # LetIamDecide: test_iam_enforced takes each role's part of it away.
 UNTRIED = {"PublishAlarms": "no alarm is published here"}
 
