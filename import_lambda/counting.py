@@ -17,10 +17,8 @@ from import_lambda.warnings import is_serious
 
 COUNTS = ("received", "imported", "quarantined", "non_primary", "warned")
 RETRIED_COUNTS = ("received", "quarantined")
-BY_RETRY, OUTCOME = (
-    "retry",
-    "retry_outcome",
-)  # a retry's batch: its closed_by; how a retry ended: in its QUARANTINED# item
+BY_RETRY = "retry"  # `closed_by` of a batch that a retry made
+OUTCOME = "retry_outcome"  # of a QUARANTINED# item
 
 
 def count_batch(run: Run, batch: Batch, waiting: list[ListedObject], moving: Iterable[ListedObject] = ()) -> None:
