@@ -41,13 +41,14 @@ ARROWS = {
 
 # The glossary's left column. In every file; a word that means something else elsewhere is looked for where it was used.
 OLD_WORDS: dict[str, tuple[str, ...]] = {
-    r"doorbell|\brung\b|\bring\(": ("",),
+    r"(?i:doorbell)|\brung\b|\bring\(|\bone_job_an?_": ("",),
     r"\bSURPRISES\b|\btrouble\(|\bsays\(|\bguarded\(": ("",),
     r"\bput_aside\b|\bForeignObjects?\b|\bStrayObjects?\b": ("",),
     r"\bfit_objects\b|\bstarting_ends\b": ("",),
     r"\b(def|class) (decide|conclude|again|looked|Found|Listed)\b": ("import_lambda", "tests/import_lambda"),
     r"\b_Agreed\b|\b_say_farewell\b|\bis_let_through\b|\bunready_because\b|\bunreachable_because\b": ("",),
     r"\bdef (cut|check|regulate)\b|\bclass Receiver\b": ("container",),
+    r"\b(instance|group)\.(study|series|sop)\b|\bclass Found\b": ("container", "tests/container"),
     r"\bOwnPort\b|\bHandedOver\b|\bSecuredPort\b|\bSecuring\b": ("",),
     r"\bfile_head\b|\bsop_instance\b": ("container", "import_lambda", "src", "tests"),
     r"\bnotes\.Accepted\b|\btimes\.Link\b|\bCHAIN\b|\bclass Field\b": ("src", "audit", "docs/generate.py", "tests"),
