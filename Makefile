@@ -44,7 +44,7 @@ fix: install ## Mend what ruff can mend
 
 .PHONY: test
 test: install system-packages ## Run all tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: render
 render: install ## Write the rendered template below templates/
@@ -133,7 +133,7 @@ test-update: install system-packages # Update from the last release to this one 
 
 .PHONY: test-iam
 test-iam: install system-packages # Take each permission away in turn and see the chain break (four minutes)
-	@STORESCP_SLOW=1 $(BIN)/python -m pytest tests/template/local/test_iam_enforced.py
+	@STORESCP_SLOW=1 $(BIN)/python -m pytest -n 3 tests/template/local/test_iam_enforced.py
 
 .PHONY: test-live
 test-live: install # Rehearse `make live` in full on the local stack (a minute)

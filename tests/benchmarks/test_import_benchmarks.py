@@ -23,7 +23,8 @@ def test_a_study_of_1000_slices_needs_few_jobs_and_a_fiftieth_of_the_time(associ
 def test_100_waiting_batches_are_started_at_the_quotas_rate_oldest_first() -> None:
     seconds, in_order = drain(100)
     assert in_order
-    assert seconds <= 98 * 1.25  # virtual; the rest is jitter and the passes in between
+    # Virtual. The rest is jitter, the passes in between, and since ADR 15 a look for each job before it is started.
+    assert seconds <= 98 * 1.4
 
 
 def test_some_days_of_a_hospital_pass_without_a_difference_between_ledger_and_facts() -> None:

@@ -103,7 +103,7 @@ def test_a_mistake_of_ours_costs_one_association_and_one_line(tmp_path: Path, fa
             assert_serves(receiver)
         assert receiver.stop() == 0
         lines = [line for line in receiver.log if line.get("level") == "ERROR"]
-        assert len(lines) == 3
+        assert len(lines) == 1  # of its kind in a minute; the mishaps were three
         assert "Doe" not in str(receiver.log)
     assert receiver.other_output == []
     assert "1.2.666" not in receiver.stored()

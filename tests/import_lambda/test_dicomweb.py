@@ -157,12 +157,12 @@ def test_a_host_that_does_not_answer_is_an_error_to_try_later(fast: Account, mon
 
 def test_the_ledgers_open_index_and_items_that_only_grow(fast: Account) -> None:
     aws = aws_of()
-    items = [{"pk": f"INSTANCE#{number}", "sk": "BATCH#x#1", "revision": 5, "open": "WARNED"} for number in range(30)]
+    items = [{"pk": f"INSTANCE#{number}", "sk": "BATCH#x#1", "revision": 5, "open": "TRIAL"} for number in range(30)]
     aws.put_items([item | {"open_since": f"2026-11-{1 + number:02d}"} for number, item in enumerate(items)])
     aws.put_items([items[0] | {"revision": 4, "open": "OTHER", "open_since": "x"}])
-    found = aws.open_items("WARNED")
+    found = aws.open_items("TRIAL")
     assert [item["pk"] for item in found] == [item["pk"] for item in items]
-    assert (aws.count_open("WARNED"), aws.count_open("OTHER")) == (30, 0)
+    assert (aws.count_open("TRIAL"), aws.count_open("OTHER")) == (30, 0)
 
 
 def test_what_is_created_is_never_replaced(fast: Account) -> None:

@@ -13,6 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 KEY_ELEMENT = re.compile(r"<KMSMasterKeyID>(arn:[^<]+)</KMSMasterKeyID>")
+ENCRYPTION_WITH_KEY = (
+    "<ServerSideEncryptionConfiguration><Rule><ApplyServerSideEncryptionByDefault><SSEAlgorithm>aws:kms</SSEAlgorithm>"
+    "<KMSMasterKeyID>{key}</KMSMasterKeyID></ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>"
+)
 ACTIONS_OF_S3 = {"s3:PutObject": ("kms:GenerateDataKey",), "s3:GetObject": ("kms:Decrypt",)}
 # https://docs.aws.amazon.com/healthimaging/latest/devguide/data-encryption.html
 ACTIONS_OF_IMPORT = ("kms:DescribeKey", "kms:GenerateDataKey", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo")
@@ -47,6 +51,26 @@ def install() -> None:
         return denied
 
     iam_evaluator.enforce = with_key
+    _keep_encryption_of_stacks()
+
+
+def _keep_encryption_of_stacks() -> None:
+    """Give a bucket that CloudFormation makes the key that its template names: ministack leaves that property out."""
+    from ministack.services import s3
+    from ministack.services.cloudformation import provisioners
+
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
+    known = handlers["create"]
+
+    def with_encryption(logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, dict[str, Any]]:
+        name, attributes = known(logical_id, props, stack_name)
+        rules = props.get("BucketEncryption", {}).get("ServerSideEncryptionConfiguration", [])
+        for default in (rule.get("ServerSideEncryptionByDefault", {}) for rule in rules):
+            if default.get("KMSMasterKeyID"):
+                s3._bucket_encryption[name] = ENCRYPTION_WITH_KEY.format(key=default["KMSMasterKeyID"])
+        return name, attributes
+
+    handlers["create"] = with_encryption
 
 
 def key_of_bucket(object_arn: str) -> str:

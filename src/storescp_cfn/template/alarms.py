@@ -176,7 +176,7 @@ ALARMS = (
     ),
     AlarmSpec(
         "CommitmentsUndeliveredAlarm",
-        metrics.COMMITMENTS_UNDELIVERED,
+        metrics.COMMITMENT_RESULTS_OVERDUE,
         "Maximum",
         "A device did not take its storage commitment report, and keeps its images until it does.",
         "compare CommitmentDevices with the device's address, port and AE title; reports are sent again by themselves.",

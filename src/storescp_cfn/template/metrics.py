@@ -43,7 +43,7 @@ QUARANTINE_OPEN = "QuarantinedOpen"
 NON_PRIMARY_OPEN = "NonPrimaryOpen"
 WARNED_OPEN = "WarnedOpen"
 UNRECOGNIZED_OPEN = "UnrecognizedOpen"
-COMMITMENTS_UNDELIVERED = "CommitmentsUndelivered"
+COMMITMENT_RESULTS_OVERDUE = "CommitmentResultsOverdue"
 OF_IMPORTER = (
     BATCHES_WAITING,
     BATCHES_IMPORTING,
@@ -60,7 +60,7 @@ OF_IMPORTER = (
     NON_PRIMARY_OPEN,
     WARNED_OPEN,
     UNRECOGNIZED_OPEN,
-    COMMITMENTS_UNDELIVERED,
+    COMMITMENT_RESULTS_OVERDUE,
 )
 
 # Gauges of a state; a count returns to zero by itself.
@@ -75,6 +75,6 @@ STATES = frozenset(
         NON_PRIMARY_OPEN,
         WARNED_OPEN,
         UNRECOGNIZED_OPEN,
-        COMMITMENTS_UNDELIVERED,
+        COMMITMENT_RESULTS_OVERDUE,
     }
 )

@@ -1,8 +1,9 @@
 """No statement is idle: the real chain, IAM enforced, breaks whenever one statement, action or resource is taken away.
 
-One stack serves all trials. Each takes one piece out of a role's policy, sends a study and drives the importer; then
-the policy is put back, and the same works. The study is large enough to be split and has an image that HealthImaging
-refuses, so that a trial with every piece in place calls everything that the roles allow.
+One stack serves all trials. Each takes one piece out of a role's policy, sends studies and drives the importer; then
+the policy is put back, and the same works. One study is a single image, which goes by StoreDICOM and for which storage
+commitment is asked; one goes by a job; one is large enough to be split and has an image that HealthImaging refuses. So
+a trial with every piece in place calls everything that the roles allow.
 
 Covers iam.py, local/processes.py.
 """
@@ -13,7 +14,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,28 @@ UNTRIED = {
     ("ReceiverPolicy", "PersistCommitments"): "nobody asks for storage commitment here; tests/container does",
     ("ReceiverPolicy", "ReadCommitments"): "nobody asks for storage commitment here; tests/container does",
     ("ReceiverPolicy", "ListCommitments"): "nobody asks for storage commitment here; tests/container does",
-    ("ImporterPolicy", "AnswerCommitments"): "nobody asks for storage commitment here",
 }
 # Parts of a statement of which the same holds.
 UNTRIED_PARTS = {
     ("ImportJobPolicy", "ListBuckets", "ResultsBucket"): "HealthImaging's guide asks for it; the emulator does not",
     ("ImporterPolicy", "RunImportJobs", "medical-imaging:ListDICOMImportJobs"): "asked only after a run was killed "
     "between starting a job and noting it; tests/import_lambda kills one there",
+    (
+        "ImporterPolicy",
+        "ReadLanding",
+        "s3:GetObjectTagging",
+    ): "the emulated S3 copies tags whoever asks",
+    (
+        "ReceiverKeyPolicy",
+        "UseCustomerKey",
+        "kms:Decrypt",
+    ): "S3 asks for it in multipart uploads, not the emulated",
+    ("ImporterPolicy", "FindOpenMatters", "Ledger/index/Open"): "only gauges are read from it: images go on without; "
+    "tests/import_lambda/test_dicomweb.py reads it",
+    ("ImporterPolicy", "QuarantineImages", "s3:PutObjectTagging"): "the emulated S3 copies tags whoever asks",
+    ("ImporterPolicy", "SplitBatches", "s3:PutObjectTagging"): "the emulated S3 copies tags whoever asks",
+    ("ImporterPolicy", "ReadLanding", "LandingBucket/quarantine/*"): "read when a person asks for a retry; "
+    "tests/end_to_end/test_lost_and_found.py does, with the roles as they are",
 }
 
 
@@ -101,7 +117,7 @@ def pieces_of(grant: iam.Grant, policy: str) -> Iterator[Piece]:
 PIECES = [
     piece
     for role in ROLES
-    for policy, grants in ((role.policy_id, role.grants), (role.key_policy_id, role.key_grants))
+    for policy, grants in ((role.policy_id, role.grants), *((name, grants) for _, name, grants in role.conditional))
     for grant in grants
     for piece in pieces_of(grant, policy)
 ]
@@ -112,6 +128,11 @@ TRIED = [
 ]
 
 
+def study_of(file: DicomFile) -> str:
+    """The Study Instance UID of a file."""
+    return str(pydicom.dcmread(file.path, stop_before_pixels=True).StudyInstanceUID)
+
+
 @dataclass
 class Trials:
     """The running chain, and what a trial does with it."""
@@ -120,6 +141,8 @@ class Trials:
     deployed: DeployedStack
     port: int
     physical: dict[str, str]
+    asked: set[str] = field(default_factory=set)  # storage commitment requests
+    answered: set[str] = field(default_factory=set)
 
     @property
     def parts(self) -> dict[str, str]:
@@ -128,11 +151,25 @@ class Trials:
             "LandingBucket": f"arn:aws:s3:::{self.physical['LandingBucket']}",
             "ResultsBucket": f"arn:aws:s3:::{self.physical['ResultsBucket']}",
         }
-        return arns | {
-            f"{name}/{prefix}/*": f"{arn}/{prefix}/*"
-            for name, arn in arns.items()
-            for prefix in ("incoming", "batches", "quarantine", "jobs")
-        }
+        table = f"arn:aws:dynamodb:{REGION}:{embedded_aws.ACCOUNT}:table/{self.physical['Ledger']}"
+        indexes = {f"Ledger/index/{name}": f"{table}/index/{name}" for name in ("Unsettled", "Open")}
+        return (
+            arns
+            | indexes
+            | {
+                f"{name}/{prefix}/*": f"{arn}/{prefix}/*"
+                for name, arn in arns.items()
+                for prefix in (
+                    "incoming",
+                    "batches",
+                    "quarantine",
+                    "jobs",
+                    "split",
+                    "commitments",
+                    "commitments/results",
+                )
+            }
+        )
 
     @contextmanager
     def lacking(self, piece: Piece) -> Iterator[None]:
@@ -167,35 +204,108 @@ class Trials:
         return files
 
     def runs(self, folder: Path) -> bool:
-        """Send a study and drive the importer; whether all of it is acknowledged, and then settled and tidied up."""
-        files = self.study(folder)
-        sent = dcmtk.store(files, "127.0.0.1", self.port, "STORESCP", "CT1", self.stack.folder, lambda _: None)
-        if not all(outcome.acknowledged for outcome in sent):
-            return False
-        study = str(pydicom.dcmread(files[0].path, stop_before_pixels=True).StudyInstanceUID)
+        """Send both studies and drive the importer; whether all is acknowledged, settled, answered and tidied up."""
+        single, files = synthetic_ct(folder / "single", slices=1, rows=16, columns=16), self.study(folder / "split")
+        pair = synthetic_ct(folder / "pair", slices=2, rows=16, columns=16)
+        for study in (single, pair, files):
+            if not self.are_sent(study) or not self.is_batch_closed(study[0]):
+                return False
+        steps = [
+            lambda: self.is_stored(single[0]),
+            lambda: self.is_imported(pair[0]),
+            lambda: self.is_settled(study_of(files[0])),
+            lambda: self.is_committed(single[0]),
+        ]
         for _ in range(ROUNDS):
-            if self.is_settled(study):
+            while steps and steps[0]():
+                steps.pop(0)
+            if not steps:
                 return True
             self.stack.client("lambda").invoke(FunctionName=self.deployed.importer_function)
             time.sleep(PAUSE_SECONDS)
         return False
 
-    def is_settled(self, study: str) -> bool:
-        """The ledger says so of every batch of the study, the refused image is in quarantine, and nothing is left."""
-        s3 = self.stack.client("s3")
-        keys = [
-            entry["Key"]
-            for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.deployed.landing_bucket)
-            for entry in page.get("Contents", [])
-        ]
-        own = [key for key in keys if study in key]
-        batches = {key.split("/")[1].split(".")[0] for key in own}
-        manifests = [key for key in keys if key.startswith("batches/") and key[8:].split(".")[0] in batches]
-        items = self.stack.client("dynamodb").query(
+    def are_sent(self, files: list[DicomFile]) -> bool:
+        """Whether the receiver acknowledges all of them, over one association."""
+        sent = dcmtk.store(files, "127.0.0.1", self.port, "STORESCP", "CT1", self.stack.folder, lambda _: None)
+        return all(outcome.acknowledged for outcome in sent)
+
+    def is_batch_closed(self, file: DicomFile) -> bool:
+        """Wait until the batch of an image is closed, so that the next study is not part of it."""
+        for _ in range(ROUNDS):
+            batches = {key.split("/")[1] for key in self.landing_keys("incoming/") if study_of(file) in key}
+            if not batches or any(f"batches/{batch}.json" in self.landing_keys("batches/") for batch in batches):
+                return True  # or the importer was faster than we
+            time.sleep(PAUSE_SECONDS)
+        return False
+
+    def is_stored(self, file: DicomFile) -> bool:
+        """The ledger says that the image is imported, and no job was started for it."""
+        items = self.items_of_study(study_of(file))
+        batches = [self.item(f"BATCH#{item['batch']['S']}", "BATCH") for item in items]
+        return (
+            sum(int(item["imported"]["N"]) for item in items) == 1
+            and all(item["state"]["S"] == "SETTLED" for item in items)
+            and [batch["jobs_started"]["N"] for batch in batches] == ["0"]
+            and not any(study_of(file) in key for key in self.landing_keys())
+        )
+
+    def is_imported(self, file: DicomFile) -> bool:
+        """The ledger says that both images of a pair are imported, and their originals are gone."""
+        items = self.items_of_study(study_of(file))
+        imported = sum(int(item["imported"]["N"]) for item in items)
+        return imported == 2 and not any(study_of(file) in key for key in self.landing_keys())
+
+    def is_committed(self, file: DicomFile) -> bool:
+        """Ask for storage commitment as the receiver does, take the answer, and see what was asked go."""
+        s3, bucket = self.stack.client("s3"), self.deployed.landing_bucket
+        dataset = pydicom.dcmread(file.path, stop_before_pixels=True)
+        request = f"CT1-{dataset.SOPInstanceUID}"
+        keys = {kind: f"commitments/{kind}/{request}.json" for kind in ("requests", "results", "delivered")}
+        there = set(self.landing_keys("commitments/"))
+        if request in self.asked:
+            if keys["results"] in there and keys["delivered"] not in there:
+                s3.put_object(Bucket=bucket, Key=keys["delivered"], Body=b'{"delivered_at": "2026-11-24T10:00:00Z"}')
+                self.answered.add(request)
+            return request in self.answered and not there & set(keys.values())
+        self.asked.add(request)
+        instances = [[str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)]]
+        fields = {"schema": 1, "id": request, "transaction_uid": str(dataset.SOPInstanceUID), "instances": instances}
+        fields |= {"calling_ae_title": "CT1", "called_ae_title": "STORESCP"}
+        fields |= {"received_at": "2026-11-24T10:00:00.000Z", "timeout_at": "2099-01-01T00:00:00.000Z"}
+        s3.put_object(Bucket=bucket, Key=keys["requests"], Body=json.dumps(fields).encode())
+        return False
+
+    def landing_keys(self, prefix: str = "") -> list[str]:
+        """Keys of the landing bucket's current objects."""
+        pages = self.stack.client("s3").get_paginator("list_objects_v2")
+        found = pages.paginate(Bucket=self.deployed.landing_bucket, Prefix=prefix)
+        return [entry["Key"] for page in found for entry in page.get("Contents", [])]
+
+    def items_of_study(self, study: str) -> list[dict[str, Any]]:
+        """The ledger's items of a study."""
+        items: list[dict[str, Any]] = self.stack.client("dynamodb").query(
             TableName=self.deployed.ledger_table,
             KeyConditionExpression="pk = :study",
             ExpressionAttributeValues={":study": {"S": f"STUDY#{study}"}},
         )["Items"]
+        return items
+
+    def item(self, pk: str, sk: str) -> dict[str, Any]:
+        """One item of the ledger."""
+        key = {"pk": {"S": pk}, "sk": {"S": sk}}
+        item: dict[str, Any] = self.stack.client("dynamodb").get_item(TableName=self.deployed.ledger_table, Key=key)[
+            "Item"
+        ]
+        return item
+
+    def is_settled(self, study: str) -> bool:
+        """The ledger says so of every batch of the study, the refused image is in quarantine, and nothing is left."""
+        keys = self.landing_keys()
+        own = [key for key in keys if study in key]
+        batches = {key.split("/")[1].split(".")[0] for key in own}
+        manifests = [key for key in keys if key.startswith("batches/") and key[8:].split(".")[0] in batches]
+        items = self.items_of_study(study)
         counts = [{name: int(item[name]["N"]) for name in ("imported", "quarantined")} for item in items]
         return (
             sum(count["imported"] for count in counts) == SLICES - 1
@@ -238,7 +348,7 @@ def trials() -> Iterator[Trials]:
         functions = stack.client("lambda")
         configuration = functions.get_function_configuration(FunctionName=deployed.importer_function)
         variables = configuration["Environment"]["Variables"] | {"MAX_FILES_PER_JOB": str(SLICES - 1)}
-        variables |= {"JOB_STARTS_PER_SECOND": "50"}
+        variables |= {"JOB_STARTS_PER_SECOND": "50", "FAST_MAX_INSTANCES": "1"}
         functions.update_function_configuration(
             FunctionName=deployed.importer_function, Environment={"Variables": variables}
         )
@@ -331,7 +441,7 @@ def test_the_receivers_keys_open_nothing_but_its_two_prefixes(trials: Trials) ->
         aws_session_token=keys["Token"],
     )
     landing = trials.deployed.landing_bucket
-    s3.put_object(Bucket=landing, Key="incoming/unrecognized", Body=b"x")
+    s3.put_object(Bucket=landing, Key="incoming/unrecognized", Body=b"x", IfNoneMatch="*")
     trials.stack.client("s3").delete_object(Bucket=landing, Key="incoming/unrecognized")
     refused: list[Callable[[], object]] = [
         lambda: s3.put_object(Bucket=landing, Key="quarantine/x", Body=b"x"),
