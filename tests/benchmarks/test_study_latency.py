@@ -11,5 +11,5 @@ def test_studies_of_1_to_500_images_are_found_in_seconds() -> None:
     assert jobs == 0
     assert p50 <= 5
     assert p95 <= 15
-    _, _, jobs = measure("one job a batch", studies[:2])
+    _, _, jobs = measure("one job per batch", studies[:2])
     assert jobs == 2
